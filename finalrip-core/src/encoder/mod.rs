@@ -1,0 +1,65 @@
+//! Encoders: one contract, two backends (every video encoder of the linked libav, and the `rav1e` crate), and the
+//! command line that chooses and configures one.
+
+pub mod command;
+pub(crate) mod rav1e;
+
+use crate::ffi::{Packet, StreamParameters};
+use crate::picture::Picture;
+
+/// Why an encoder refused its settings or its input; folded into [`crate::Error::Encoder`].
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct EncoderError {
+    /// What the encoder refused, in words a user can act on.
+    pub message: String,
+    /// The last lines that the encoder logged, oldest first.
+    pub log: Vec<String>,
+}
+
+/// What [`Encoder::receive`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// A finished packet, in decode order, with timestamps in the encoder's time base.
+    Packet(Packet),
+    /// Nothing yet: send the next picture.
+    NeedsInput,
+    /// Everything that was sent has been returned; only after [`Encoder::drain`].
+    Finished,
+}
+
+/// A video encoder that takes pictures in display order and returns packets in decode order.
+///
+/// # Contract
+/// - Who implements: the libav backend and the rav1e backend. Who calls: the encode loop, from one thread at a time.
+/// - `send` takes a picture whose size and pixel format are those the encoder was opened with, and whose `pts` grow
+///   strictly, in the encoder's time base. It may block while the encoder works; it never waits for `receive`, because
+///   the caller calls `receive` until [`Received::NeedsInput`] after every `send` and every `drain`.
+/// - The picture's planes stay referenced for as long as the encoder reads them, and no longer.
+/// - `drain` says that no picture follows; it is called once. `send` after `drain` is an error.
+/// - Dropping an encoder at any point stops its threads and frees everything.
+pub trait Encoder: Send {
+    /// The encoder's name as a command spells it, such as `libx265`.
+    fn name(&self) -> &str;
+
+    /// The stream that the packets belong to: codec, size, colour, extradata. Valid from the moment of opening.
+    fn stream(&self) -> &StreamParameters;
+
+    /// Hands over the next picture.
+    ///
+    /// # Errors
+    /// [`EncoderError`] when the encoder fails or refuses the picture; the encoder is of no further use.
+    fn send(&mut self, picture: Picture) -> Result<(), EncoderError>;
+
+    /// Says that no picture follows.
+    ///
+    /// # Errors
+    /// [`EncoderError`] when the encoder fails.
+    fn drain(&mut self) -> Result<(), EncoderError>;
+
+    /// Takes the next packet, if there is one.
+    ///
+    /// # Errors
+    /// [`EncoderError`] when the encoder fails.
+    fn receive(&mut self) -> Result<Received, EncoderError>;
+}

@@ -1,0 +1,99 @@
+//! The one public error. Each module folds its own failure into it, naming the stage, the frame or the path.
+
+use std::path::PathBuf;
+
+use crate::encoder::command::CommandError;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed, where, and what to do about it.
+///
+/// `Display` prints one level; the cause, where there is one, is in [`std::error::Error::source`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// VapourSynth cannot be started in this process: its library was not found, or it has no Python to run.
+    #[error("VapourSynth cannot be started: {reason}\nsearched:\n{}\nto fix it: {fix}", indent(.searched))]
+    Setup {
+        /// What is wrong.
+        reason: String,
+        /// Every place that was looked at, in order.
+        searched: Vec<String>,
+        /// The command or step that mends it.
+        fix: String,
+    },
+
+    /// The script could not be read, or Python raised an exception while it ran.
+    #[error("the script {script} failed:\n{traceback}")]
+    Script {
+        /// The script's path, or `<string>` for a script given as text.
+        script: String,
+        /// Python's traceback, or the operating system's reason, verbatim.
+        traceback: String,
+    },
+
+    /// The script's clip cannot be encoded as it is: no output set, an empty clip, a format libav lacks, a range
+    /// outside the clip.
+    #[error("the clip cannot be encoded: {reason}")]
+    Clip {
+        /// What is wrong with the clip and what the script can do about it.
+        reason: String,
+    },
+
+    /// A filter failed while it made a frame.
+    #[error("frame {frame} failed: {message}")]
+    Frame {
+        /// The number of the output frame, from 0.
+        frame: u32,
+        /// The filter's message, or Python's traceback, verbatim.
+        message: String,
+    },
+
+    /// The encode command does not mean anything here.
+    #[error("the encode command is not valid: {0}")]
+    Command(#[from] CommandError),
+
+    /// The encoder, or a filter in front of it, refused its settings or its input.
+    #[error("{stage} failed: {message}{}", log_tail(.log))]
+    Encoder {
+        /// The encoder's or filter's name, such as `libx265`.
+        stage: String,
+        /// What it refused.
+        message: String,
+        /// The last lines that it logged, oldest first.
+        log: Vec<String>,
+    },
+
+    /// The output could not be written.
+    #[error("cannot write {}: {reason}", .path.display())]
+    Output {
+        /// The file that the caller asked for.
+        path: PathBuf,
+        /// The operating system's or the container's reason.
+        reason: String,
+    },
+
+    /// The [`CancelToken`](crate::CancelToken) was used. No output file exists.
+    #[error("the encode was cancelled")]
+    Cancelled,
+
+    /// The caller's progress callback panicked. No output file exists.
+    #[error("the progress callback panicked: {message}")]
+    Callback {
+        /// The panic's message.
+        message: String,
+    },
+
+    /// A fault of this library: a worker thread ended without a result.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
+}
+
+fn indent(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn log_tail(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("\nits log:\n{}", indent(lines)) }
+}
