@@ -49,6 +49,9 @@ pub struct Rational {
 }
 
 impl Rational {
+    /// 1.
+    pub const ONE: Self = Self { num: 1, den: 1 };
+
     /// `num / den` in lowest terms, or `None` when `den` is 0 or the result does not fit.
     #[must_use]
     pub fn new(num: i64, den: i64) -> Option<Self> {

@@ -2,10 +2,39 @@
 //! command line that chooses and configures one.
 
 pub mod command;
+mod hdr;
+pub(crate) mod libav;
 pub(crate) mod rav1e;
 
 use crate::ffi::{Packet, StreamParameters};
-use crate::picture::Picture;
+use crate::frames::{FieldOrder, HdrMetadata};
+use crate::picture::{Color, Picture, PixelFormat};
+use crate::units::Rational;
+
+/// What every encoder is told before its first picture.
+#[derive(Debug, Clone)]
+pub(crate) struct VideoParameters {
+    /// Width in pixels.
+    pub(crate) width: u32,
+    /// Height in pixels.
+    pub(crate) height: u32,
+    /// The format of every picture; one that the encoder takes.
+    pub(crate) format: PixelFormat,
+    /// Seconds per tick of the pictures' and packets' times.
+    pub(crate) time_base: Rational,
+    /// The constant frame rate, or for variable timing a rough one for rate control.
+    pub(crate) frame_rate: Option<Rational>,
+    /// The sample aspect ratio, if known.
+    pub(crate) sample_aspect: Option<Rational>,
+    /// How fields are ordered in the pictures.
+    pub(crate) field_order: FieldOrder,
+    /// Colour as the pictures have it; the command's own options win over it.
+    pub(crate) color: Color,
+    /// HDR10 metadata for the bitstream and the container.
+    pub(crate) hdr: HdrMetadata,
+    /// Whether parameter sets go into the container's header instead of the stream.
+    pub(crate) global_header: bool,
+}
 
 /// Why an encoder refused its settings or its input; folded into [`crate::Error::Encoder`].
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +44,12 @@ pub struct EncoderError {
     pub message: String,
     /// The last lines that the encoder logged, oldest first.
     pub log: Vec<String>,
+}
+
+impl EncoderError {
+    pub(crate) fn plain(message: String) -> Self {
+        Self { message, log: Vec::new() }
+    }
 }
 
 /// What [`Encoder::receive`] found.

@@ -1,0 +1,123 @@
+//! Containers: the one place where timestamps are rescaled, and where a finished file takes its name.
+
+mod partial;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::ffi::format::{OutputContext, OutputFormat, StreamSettings};
+use crate::ffi::frame::av_rational;
+use crate::ffi::log::LogTail;
+use crate::ffi::{AvError, Packet, StreamParameters};
+use crate::units::Rational;
+
+pub(crate) use partial::PartialFile;
+
+/// What a container is told before its header is written.
+pub(crate) struct MuxerSettings {
+    pub(crate) format: OutputFormat,
+    pub(crate) options: Vec<(String, String)>,
+    pub(crate) metadata: Vec<(String, String)>,
+    /// A four-character code or a number, as `-tag:v` takes it.
+    pub(crate) tag: Option<String>,
+    pub(crate) stream: StreamSettings,
+}
+
+/// Writes one video stream into a file that gets its name at the end.
+#[derive(Debug)]
+pub(crate) struct Muxer {
+    context: OutputContext,
+    file: PartialFile,
+    target: PathBuf,
+    log: LogTail,
+    encoder_base: Rational,
+    /// Durations of the pictures whose packets are still to come, by presentation time: encoders reorder frames, and
+    /// before FFmpeg 6.0 they do not carry durations.
+    durations: HashMap<i64, i64>,
+    packets: u64,
+}
+
+impl Muxer {
+    /// Opens a file beside the target and writes the header. Times of packets are in `time_base`.
+    pub(crate) fn create(
+        file: PartialFile,
+        parameters: &StreamParameters,
+        time_base: Rational,
+        settings: &MuxerSettings,
+    ) -> Result<Self> {
+        let (target, log) = (file.target().to_owned(), LogTail::default());
+        let path = file.create().map_err(|error| output_error(&target, error.to_string()))?;
+        let failed = |code: AvError| failed(&target, code, &log);
+        let mut context = OutputContext::create(&path, settings.format, &log).map_err(failed)?;
+        context.add_stream(parameters, time_base, &settings.stream).map_err(failed)?;
+        if let Some(tag) = &settings.tag {
+            context.set_tag(parse_tag(tag).ok_or_else(|| {
+                output_error(&target, format!("-tag:v {tag}: not four characters such as hvc1, nor a number"))
+            })?);
+        }
+        context.set_metadata(&settings.metadata);
+        let unused = context.write_header(&settings.options).map_err(failed)?;
+        if !unused.is_empty() {
+            let reason = format!("the {} muxer has no option named {}", settings.format.name(), unused.join(", "));
+            return Err(output_error(&target, reason));
+        }
+        Ok(Self { context, file, target, log, encoder_base: time_base, durations: HashMap::new(), packets: 0 })
+    }
+
+    /// Notes how long the picture at `pts` is shown, in ticks of the encoder's time base.
+    pub(crate) fn expect(&mut self, pts: i64, duration: i64) {
+        self.durations.insert(pts, duration);
+    }
+
+    /// Writes a packet, with its times rescaled from the encoder's base to the container's.
+    pub(crate) fn write(&mut self, mut packet: Packet) -> Result<()> {
+        let known = packet.pts().and_then(|pts| self.durations.remove(&pts));
+        if let Some(duration) = known.filter(|_| packet.duration() <= 0 || !cfg!(ffmpeg_6_0)) {
+            packet.set_duration(duration);
+        }
+        packet.rescale(av_rational(self.encoder_base), self.context.time_base());
+        self.packets += 1;
+        self.context.write(packet).map_err(|code| failed(&self.target, code, &self.log))
+    }
+
+    /// Packets written so far.
+    pub(crate) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Bytes in the file so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.context.position()
+    }
+
+    /// Completes the file, makes it durable and gives it its name. Returns its size.
+    pub(crate) fn finish(self) -> Result<u64> {
+        let Self { context, file, target, log, .. } = self;
+        context.finish().map_err(|code| failed(&target, code, &log))?;
+        file.publish().map_err(|error| output_error(&target, error.to_string()))
+    }
+}
+
+/// Four characters, or a number as C writes it, in the order that libav keeps tags in.
+fn parse_tag(text: &str) -> Option<u32> {
+    if let Ok(bytes) = <[u8; 4]>::try_from(text.as_bytes()) {
+        return Some(u32::from_le_bytes(bytes));
+    }
+    match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn failed(target: &Path, code: AvError, log: &LogTail) -> Error {
+    let mut reason = code.to_string();
+    for line in log.take() {
+        reason = format!("{reason}\n  {line}");
+    }
+    output_error(target, reason)
+}
+
+pub(crate) fn output_error(target: &Path, reason: String) -> Error {
+    Error::Output { path: target.to_owned(), reason }
+}

@@ -1,0 +1,117 @@
+//! A file that exists under a temporary name until it is complete.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempPath;
+
+/// The output while it is being written. Clones share it: whoever calls [`PartialFile::discard`] first removes it for
+/// good, and a later [`PartialFile::publish`] fails.
+#[derive(Debug, Clone)]
+pub(crate) struct PartialFile {
+    target: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+enum State {
+    NotCreated,
+    Partial(TempPath),
+    /// A device or a pipe: written in place, never removed.
+    InPlace,
+    Discarded,
+}
+
+impl PartialFile {
+    /// Checks that `target` can become a file, without making one.
+    pub(crate) fn new(target: &Path) -> io::Result<Self> {
+        let target = std::path::absolute(target)?;
+        // A symbolic link keeps pointing where it does: the file behind it is replaced.
+        let target = fs::canonicalize(&target).unwrap_or(target);
+        if target.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        }
+        match target.parent() {
+            Some(folder) if folder.is_dir() => {}
+            Some(folder) => {
+                let message = format!("the folder {} does not exist", folder.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, message));
+            }
+            None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file name")),
+        }
+        Ok(Self { target, state: Arc::new(Mutex::new(State::NotCreated)) })
+    }
+
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Makes the temporary file and returns its path.
+    pub(crate) fn create(&self) -> io::Result<PathBuf> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Discarded) {
+            return Err(discarded());
+        }
+        if self.target.exists() && !self.target.is_file() {
+            *state = State::InPlace;
+            return Ok(self.target.clone());
+        }
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+        // Long names are cut: a file name holds 255 bytes.
+        let prefix: String = format!(".{name}").chars().take(60).collect();
+        // The extension stays last: some muxers look at it.
+        let suffix = self.target.extension().map(|ext| format!(".part.{}", ext.to_string_lossy())).unwrap_or_default();
+        let path = tempfile::Builder::new()
+            .prefix(&format!("{prefix}."))
+            .suffix(&suffix)
+            // As any new file: what the umask leaves of it.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(self.target.parent().unwrap_or(Path::new(".")))?
+            .into_temp_path();
+        let at = path.to_path_buf();
+        *state = State::Partial(path);
+        Ok(at)
+    }
+
+    /// Makes the file durable and gives it the target's name. Returns its size in bytes.
+    pub(crate) fn publish(&self) -> io::Result<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Discarded) {
+            State::Partial(path) => {
+                let file = File::open(&path)?;
+                file.sync_all()?;
+                let size = file.metadata()?.len();
+                path.persist(&self.target).map_err(|error| error.error)?;
+                // The new name is durable only with its folder.
+                if let Some(folder) = self.target.parent() {
+                    File::open(folder)?.sync_all()?;
+                }
+                Ok(size)
+            }
+            State::InPlace => Ok(0),
+            State::NotCreated | State::Discarded => Err(discarded()),
+        }
+    }
+
+    /// Removes what has been written; the target is not touched.
+    pub(crate) fn discard(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Dropping the temporary path removes the file.
+        *state = State::Discarded;
+    }
+
+    /// Readies the file for another attempt from the start.
+    pub(crate) fn reset(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*state, State::Discarded) {
+            *state = State::NotCreated;
+        }
+    }
+}
+
+fn discarded() -> io::Error {
+    io::Error::other("the encode was given up")
+}

@@ -1,0 +1,197 @@
+//! Between the clip and the encoder: nothing when the encoder takes the clip's format, else one libavfilter graph, the
+//! one that the ffmpeg program would build.
+
+use crate::encoder::command::EncodeCommand;
+use crate::encoder::{EncoderError, rav1e};
+use crate::error::{Error, Result};
+use crate::ffi::codec::Codec;
+use crate::ffi::filter::{FilterGraph, GraphInput};
+use crate::ffi::frame::AvFrame;
+use crate::ffi::log::LogTail;
+use crate::frames::ClipInfo;
+use crate::picture::{Description, Picture, PixelFormat};
+use crate::units::Rational;
+
+/// What has to happen to a picture before the encoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Conversion {
+    /// Nothing: the encoder reads the clip's own planes.
+    None,
+    /// A chain in libavfilter's syntax.
+    Filters(String),
+}
+
+/// The name under which an encoder is looked up; `rav1e` is the built-in one.
+pub(crate) const RAV1E: &str = "rav1e";
+
+/// Works out the conversion for a clip and an encoder.
+///
+/// # Errors
+/// [`Error::Encoder`] when the command asks for a pixel format that does not exist or that the encoder does not take.
+pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) -> Result<Conversion> {
+    let accepted = if encoder == RAV1E {
+        rav1e::PIXEL_FORMATS.iter().filter_map(|name| PixelFormat::from_name(name)).collect()
+    } else {
+        Codec::encoder(encoder).map(|codec| codec.pixel_formats()).unwrap_or_default()
+    };
+    let wanted = wanted_format(command, encoder, clip, &accepted)?;
+    let fits = match wanted {
+        Some(format) => format == clip,
+        None => accepted.is_empty() || accepted.contains(&clip),
+    };
+    let mut chain: Vec<String> = Vec::new();
+    chain.extend(command.filters.clone());
+    chain.extend(command.size.map(|(width, height)| format!("scale={width}:{height}")));
+    chain.extend(command.frame_rate.map(|rate| format!("fps=fps={rate}")));
+    if chain.is_empty() && fits {
+        return Ok(Conversion::None);
+    }
+    let formats: Vec<String> = match wanted {
+        Some(format) => vec![format.name()],
+        None => accepted.iter().map(|format| format.name()).collect(),
+    };
+    if !formats.is_empty() {
+        chain.push(format!("format=pix_fmts={}", formats.join("|")));
+    }
+    Ok(Conversion::Filters(chain.join(",")))
+}
+
+/// The format that the command asks for, checked against what the encoder takes.
+fn wanted_format(
+    command: &EncodeCommand,
+    encoder: &str,
+    clip: PixelFormat,
+    accepted: &[PixelFormat],
+) -> Result<Option<PixelFormat>> {
+    let refuse = |message: String| {
+        Err(Error::Encoder { stage: encoder.to_owned(), message, log: Vec::new() })
+    };
+    let takes = || accepted.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = &command.pixel_format {
+        let Some(format) = PixelFormat::from_name(name) else {
+            return refuse(format!("there is no pixel format {name}; {encoder} takes {}", takes()));
+        };
+        if !accepted.is_empty() && !accepted.contains(&format) {
+            return refuse(format!("it does not take the pixel format {name}; it takes {}", takes()));
+        }
+        return Ok(Some(format));
+    }
+    let Some(depth) = command.bit_depth.map(u32::from).filter(|&depth| depth != clip.depth()) else {
+        return Ok(None);
+    };
+    let alike = |format: &&PixelFormat| {
+        format.depth() == depth
+            && format.subsampling() == clip.subsampling()
+            && format.components() == clip.components()
+            && format.is_rgb() == clip.is_rgb()
+    };
+    match accepted.iter().find(alike) {
+        Some(format) => Ok(Some(*format)),
+        None => refuse(format!("it does not take {depth}-bit samples in the clip's colour format; it takes {}", takes())),
+    }
+}
+
+/// A conversion at work.
+#[derive(Debug)]
+pub(crate) struct Converter {
+    graph: Option<FilterGraph>,
+    time_base: Rational,
+    frame_rate: Option<Rational>,
+    aspect: Option<Rational>,
+    waiting: Option<Picture>,
+}
+
+impl Converter {
+    /// `time_base` and `frame_rate` are those of the pictures that go in.
+    pub(crate) fn new(
+        conversion: &Conversion,
+        clip: (&ClipInfo, PixelFormat),
+        about: &Description,
+        (time_base, frame_rate): (Rational, Option<Rational>),
+        scaler_options: &[(String, String)],
+    ) -> Result<Self> {
+        let Conversion::Filters(chain) = conversion else {
+            let aspect = about.sample_aspect;
+            return Ok(Self { graph: None, time_base, frame_rate, aspect, waiting: None });
+        };
+        let (info, format) = clip;
+        let input = GraphInput {
+            format,
+            width: info.width,
+            height: info.height,
+            time_base,
+            frame_rate,
+            sample_aspect: about.sample_aspect,
+            range: about.color.range,
+            matrix: about.color.matrix,
+        };
+        let graph = FilterGraph::new(&input, chain, &scaler_text(scaler_options), &LogTail::default())
+            .map_err(|error| failed(chain, error))?;
+        let (time_base, frame_rate, aspect) = (graph.time_base(), graph.frame_rate(), graph.sample_aspect());
+        Ok(Self { graph: Some(graph), time_base, frame_rate, aspect, waiting: None })
+    }
+
+    /// Seconds per tick of the pictures that come out.
+    pub(crate) fn time_base(&self) -> Rational {
+        self.time_base
+    }
+
+    /// The constant rate of the pictures that come out, if they have one.
+    pub(crate) fn frame_rate(&self) -> Option<Rational> {
+        self.frame_rate
+    }
+
+    /// The sample aspect ratio of the pictures that come out.
+    pub(crate) fn sample_aspect(&self) -> Option<Rational> {
+        self.aspect
+    }
+
+    /// Whether pictures pass through untouched.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.graph.is_none()
+    }
+
+    /// Puts a picture in, or with `None` the end; then take everything with [`Converter::pull`].
+    pub(crate) fn push(&mut self, picture: Option<Picture>) -> Result<()> {
+        match &mut self.graph {
+            None => self.waiting = picture,
+            Some(graph) => {
+                let pushed = graph.push(picture.as_ref().map(Picture::frame));
+                pushed.map_err(|code| graph_failed(graph, &code.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next picture that came out.
+    pub(crate) fn pull(&mut self) -> Result<Option<Picture>> {
+        match &mut self.graph {
+            None => Ok(self.waiting.take()),
+            Some(graph) => {
+                let frame: Option<AvFrame> = graph.pull().map_err(|code| graph_failed(graph, &code.to_string()))?;
+                Ok(frame.map(Picture::from_av_frame))
+            }
+        }
+    }
+}
+
+/// The scaler's options: ffmpeg's default, bicubic, unless the command names others.
+fn scaler_text(options: &[(String, String)]) -> String {
+    let mut text = String::new();
+    if !options.iter().any(|(key, _)| key == "sws_flags" || key == "flags") {
+        text.push_str("flags=bicubic");
+    }
+    for (key, value) in options {
+        let key = if key == "sws_flags" { "flags" } else { key };
+        text += &format!("{}{key}={value}", if text.is_empty() { "" } else { ":" });
+    }
+    text
+}
+
+fn failed(chain: &str, error: EncoderError) -> Error {
+    Error::Encoder { stage: format!("the filter chain {chain:?}"), message: error.message, log: error.log }
+}
+
+fn graph_failed(graph: &FilterGraph, message: &str) -> Error {
+    Error::Encoder { stage: "the filter chain".to_owned(), message: message.to_owned(), log: graph.log().take() }
+}

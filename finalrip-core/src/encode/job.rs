@@ -1,0 +1,102 @@
+//! One encode's settings, checked before anything is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cancel::CancelToken;
+use crate::container::{PartialFile, output_error};
+use crate::convert::RAV1E;
+use crate::encoder::command::{EncodeCommand, EncoderChoice, FrameTiming};
+use crate::error::{Error, Result};
+use crate::ffi::codec::Codec;
+use crate::ffi::format::OutputFormat;
+use crate::timing::Timing;
+use crate::units::FrameRange;
+
+use super::Options;
+
+/// What to encode, how, and into which file.
+pub(super) struct Job {
+    pub(super) command: EncodeCommand,
+    pub(super) encoder: String,
+    pub(super) format: OutputFormat,
+    pub(super) file: PartialFile,
+    pub(super) range: Option<FrameRange>,
+    pub(super) ignore_props: bool,
+    pub(super) timing: Timing,
+    pub(super) requests: Option<usize>,
+    pub(super) progress_interval: Duration,
+    pub(super) cancel: CancelToken,
+}
+
+impl Job {
+    pub(super) fn new(command: &EncodeCommand, output: PathBuf, options: &Options) -> Result<Self> {
+        let file = PartialFile::new(&output).map_err(|error| output_error(&output, error.to_string()))?;
+        let format = OutputFormat::guess(command.format.as_deref(), Some(&output))
+            .ok_or_else(|| output_error(&output, unknown_container(command.format.as_deref())))?;
+        if !format.writes_a_file() && format.name() != "null" {
+            return Err(output_error(&output, format!("the container {} does not write one file", format.name())));
+        }
+        let encoder = choose_encoder(command, format, &output)?;
+        let codec = if encoder == RAV1E {
+            Some(ffmpeg_next::ffi::AVCodecID::AV_CODEC_ID_AV1)
+        } else {
+            Codec::id_of(&encoder)
+        };
+        if codec.and_then(|codec| format.takes(codec)) == Some(false) {
+            let reason = format!("the container {} cannot hold what {encoder} makes", format.name());
+            return Err(output_error(&output, reason));
+        }
+        Ok(Self {
+            command: command.clone(),
+            encoder,
+            format,
+            file,
+            range: options.range,
+            ignore_props: options.ignore_props,
+            timing: timing(command, options, format),
+            requests: options.requests,
+            progress_interval: options.progress_interval,
+            cancel: CancelToken::new(),
+        })
+    }
+
+    /// The frames to take of a clip of `frames` frames.
+    pub(super) fn range_of(&self, frames: u32) -> Result<FrameRange> {
+        let range = self.range.unwrap_or(FrameRange { start: 0, end: frames });
+        if range.is_empty() || range.end > frames {
+            let reason = format!("the range {range} is empty or outside its {frames} frames (0..{frames})");
+            return Err(Error::Clip { reason });
+        }
+        Ok(range)
+    }
+}
+
+fn unknown_container(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("there is no container {name} (option -f)"),
+        None => "its extension names no container; use .mkv, .mp4, .webm, ... or say -f in the command".to_owned(),
+    }
+}
+
+fn choose_encoder(command: &EncodeCommand, format: OutputFormat, output: &std::path::Path) -> Result<String> {
+    match &command.encoder {
+        EncoderChoice::Rav1e => Ok(RAV1E.to_owned()),
+        EncoderChoice::Libav(name) => Ok(name.clone()),
+        EncoderChoice::Default => format.default_encoder(output).ok_or_else(|| {
+            output_error(output, format!("the container {} has no encoder of its own; name one with -c:v", format.name()))
+        }),
+    }
+}
+
+/// The command's `-fps_mode`, a frame rate that it sets, or a container that knows constant rates only, go before the
+/// option.
+fn timing(command: &EncodeCommand, options: &Options, format: OutputFormat) -> Timing {
+    let constant = options.ignore_props || command.input_rate.is_some() || !format.allows_variable_rate();
+    match command.timing {
+        Some(FrameTiming::Constant) => Timing::Constant,
+        _ if constant => Timing::Constant,
+        Some(FrameTiming::Variable) => Timing::Variable,
+        _ => options.timing,
+    }
+}

@@ -1,0 +1,330 @@
+//! Frame after frame: requested, placed in time, converted, encoded, written.
+
+use std::sync::Arc;
+
+use crate::container::{Muxer, MuxerSettings};
+use crate::convert::{self, Conversion, Converter, RAV1E};
+use crate::encoder::libav::LibavEncoder;
+use crate::encoder::rav1e::Rav1eEncoder;
+use crate::encoder::{Encoder, EncoderError, Received, VideoParameters};
+use crate::error::{Error, Result};
+use crate::ffi::format::StreamSettings;
+use crate::ffi::rescale;
+use crate::frames::{Frame, FrameSource, Frames};
+use crate::picture::{Description, Picture, PixelFormat};
+use crate::report::{Meter, Progress, Report, bitrate};
+use crate::timing::{Misplaced, Timeline, Timing};
+use crate::units::{FrameRange, Rational};
+
+use super::job::Job;
+
+/// Encodes the source into the job's file.
+pub(super) fn run(
+    job: &Job,
+    source: &Arc<dyn FrameSource>,
+    format: PixelFormat,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Report> {
+    let range = job.range_of(source.info().frames)?;
+    let conversion = convert::plan(&job.command, &job.encoder, format)?;
+    let attempt = |timing, tell: &mut dyn FnMut(Progress)| {
+        let pass = Pass { job, source, format, range, conversion: &conversion, timing };
+        pass.run(tell)
+    };
+    match attempt(job.timing, tell) {
+        Err(Stop::OffGrid { frame }) => {
+            tracing::warn!("frame {frame} is off the clip's constant frame rate; starting again with variable timing");
+            job.file.reset();
+            attempt(Timing::Variable, tell).map_err(Error::from)
+        }
+        other => other.map_err(Error::from),
+    }
+}
+
+/// Why a pass ended early.
+enum Stop {
+    Failed(Error),
+    /// Under [`Timing::Auto`] a frame showed that the clip is not constant.
+    OffGrid {
+        frame: u32,
+    },
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Failed(error) => error,
+            // Only timing that is checked against a grid leaves it.
+            Stop::OffGrid { frame } => Self::Internal(format!("frame {frame} has no place in time")),
+        }
+    }
+}
+
+/// One pass over the frames with one kind of timing.
+struct Pass<'a> {
+    job: &'a Job,
+    source: &'a Arc<dyn FrameSource>,
+    format: PixelFormat,
+    range: FrameRange,
+    conversion: &'a Conversion,
+    timing: Timing,
+}
+
+impl Pass<'_> {
+    fn run(&self, tell: &mut dyn FnMut(Progress)) -> Result<Report, Stop> {
+        let info = self.source.info();
+        let rate = self.job.command.input_rate.or(info.frame_rate);
+        let mut timeline = Timeline::new(self.timing, rate);
+        let mut meter = Meter::new(self.range.len(), self.job.progress_interval);
+        let in_flight = self.job.requests.unwrap_or(info.threads + 2);
+        let mut frames = Frames::new(Arc::clone(self.source), self.range, in_flight);
+        let mut converter: Option<Converter> = None;
+        let mut sink = Sink::new(self.job, timeline.is_constant());
+        while let Some(frame) = frames.next(&self.job.cancel)? {
+            let about = self.describe(&frame);
+            let picture = self.place(&frame, &about, &mut timeline)?;
+            let converter = match &mut converter {
+                Some(converter) => converter,
+                none => none.insert(self.open_converter(&about, &timeline, rate)?),
+            };
+            // From here on the planes are held by the picture alone.
+            drop(frame);
+            converter.push(Some(picture))?;
+            sink.take_from(converter, &mut meter)?;
+            meter.frames += 1;
+            if meter.is_due() {
+                tell(sink.progress(&meter));
+            }
+            if sink.is_full() {
+                break;
+            }
+        }
+        // Waits for what was requested ahead, so that nothing of the script runs on.
+        drop(frames);
+        let mut converter = converter.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
+        converter.push(None)?;
+        sink.take_from(&mut converter, &mut meter)?;
+        sink.drain()?;
+        tell(sink.progress(&meter));
+        Ok(sink.finish(&meter, self.range, converter.is_direct())?)
+    }
+
+    fn describe(&self, frame: &Frame) -> Description {
+        if self.job.ignore_props {
+            Description::of_y4m(frame.format)
+        } else {
+            Description::from_properties(frame.format, &frame.properties)
+        }
+    }
+
+    fn place(&self, frame: &Frame, about: &Description, timeline: &mut Timeline) -> Result<Picture, Stop> {
+        let info = self.source.info();
+        if (frame.format, frame.width, frame.height) != (info.format, info.width, info.height) {
+            let message = "its format or size differs from the clip's".to_owned();
+            return Err(Error::Frame { frame: frame.number, message }.into());
+        }
+        let placed = timeline.place(frame).map_err(|misplaced| match misplaced {
+            Misplaced::OffGrid => Stop::OffGrid { frame: frame.number },
+            Misplaced::NoDuration => Error::Frame {
+                frame: frame.number,
+                message: "the clip has no constant frame rate and the frame no _DurationNum and _DurationDen; give it \
+                          one in the script, for example clip.std.AssumeFPS(fpsnum=24000, fpsden=1001)"
+                    .to_owned(),
+            }
+            .into(),
+        })?;
+        let mut picture = Picture::from_frame(frame, self.format, about)
+            .map_err(|code| Error::Internal(format!("no picture for frame {}: {code}", frame.number)))?;
+        picture.set_time(placed.pts, placed.duration);
+        Ok(picture)
+    }
+
+    fn open_converter(&self, about: &Description, timeline: &Timeline, rate: Option<Rational>) -> Result<Converter> {
+        let timing = (timeline.time_base(), rate.filter(|_| timeline.is_constant()));
+        let clip = (self.source.info(), self.format);
+        Converter::new(self.conversion, clip, about, timing, &self.job.command.scaler_options)
+    }
+}
+
+/// The encoder and the file behind it; both are opened at the first picture, which says what it looks like.
+struct Sink<'a> {
+    job: &'a Job,
+    constant: bool,
+    open: Option<OpenSink>,
+    pictures: u64,
+    last_pts: Option<i64>,
+}
+
+struct OpenSink {
+    encoder: Box<dyn Encoder>,
+    muxer: Muxer,
+    video: VideoParameters,
+}
+
+impl<'a> Sink<'a> {
+    fn new(job: &'a Job, constant: bool) -> Self {
+        Self { job, constant, open: None, pictures: 0, last_pts: None }
+    }
+
+    /// Whether `-frames:v` has been reached.
+    fn is_full(&self) -> bool {
+        self.job.command.frame_limit.is_some_and(|limit| self.pictures >= limit)
+    }
+
+    fn progress(&self, meter: &Meter) -> Progress {
+        let written = self.open.as_ref().map_or((0, 0), |open| (open.muxer.packets(), open.muxer.bytes()));
+        meter.progress(written.0, written.1)
+    }
+
+    /// Encodes everything that the converter has ready.
+    fn take_from(&mut self, converter: &mut Converter, meter: &mut Meter) -> Result<()> {
+        while let Some(mut picture) = converter.pull()? {
+            if self.is_full() {
+                continue;
+            }
+            if self.open.is_none() {
+                self.open = Some(open(self.job, self.constant, &picture, converter)?);
+            }
+            let Some(open) = &mut self.open else { continue };
+            let (from, to) = (converter.time_base(), open.video.time_base);
+            let pts = rescale(picture.pts(), from, to);
+            if self.last_pts.is_some_and(|last| pts <= last) {
+                tracing::warn!("a picture at {pts} comes no later than the one before it and is dropped");
+                continue;
+            }
+            let duration = if self.constant { 1 } else { rescale(picture.duration(), from, to) };
+            picture.set_time(pts, duration);
+            self.last_pts = Some(pts);
+            self.pictures += 1;
+            meter.pictures += 1;
+            meter.duration = (pts + duration.max(1)) as f64 * to.as_f64();
+            open.muxer.expect(pts, duration);
+            open.encoder.send(picture).map_err(|error| encoder_failed(open.encoder.name(), error))?;
+            open.write_ready()?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else {
+            return Err(Error::Clip { reason: "the command's filters let no frame through".to_owned() });
+        };
+        open.encoder.drain().map_err(|error| encoder_failed(open.encoder.name(), error))?;
+        open.write_ready()
+    }
+
+    /// Checks that every picture came back, and closes the file.
+    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool) -> Result<Report> {
+        let Some(OpenSink { encoder, muxer, video }) = self.open else {
+            return Err(Error::Internal("no output was opened".to_owned()));
+        };
+        if muxer.packets() != self.pictures {
+            let message = format!("{} packets came back for {} frames", muxer.packets(), self.pictures);
+            return Err(encoder_failed(encoder.name(), EncoderError::plain(message)));
+        }
+        let (name, codec) = (encoder.name().to_owned(), encoder.stream().codec_name());
+        // Its threads end before the file is made durable.
+        drop(encoder);
+        let bytes = muxer.finish()?;
+        Ok(Report {
+            output: self.job.file.target().to_owned(),
+            container: self.job.format.name(),
+            encoder: name,
+            codec,
+            pixel_format: video.format.name(),
+            width: video.width,
+            height: video.height,
+            range,
+            frames: meter.frames,
+            pictures: self.pictures,
+            frame_rate: video.frame_rate.filter(|_| self.constant),
+            duration: meter.duration,
+            bytes,
+            bitrate: bitrate(bytes, meter.duration),
+            zero_copy,
+            elapsed: meter.elapsed(),
+            fps: meter.fps(),
+        })
+    }
+}
+
+impl OpenSink {
+    fn write_ready(&mut self) -> Result<()> {
+        loop {
+            match self.encoder.receive().map_err(|error| encoder_failed(self.encoder.name(), error))? {
+                Received::Packet(packet) => self.muxer.write(packet)?,
+                Received::NeedsInput | Received::Finished => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Opens the encoder for pictures like this one, then the file for what the encoder says it makes.
+fn open(job: &Job, constant: bool, picture: &Picture, converter: &Converter) -> Result<OpenSink> {
+    let video = describe_video(job, constant, picture, converter);
+    let options = &job.command.encoder_options;
+    let encoder: Result<Box<dyn Encoder>, EncoderError> = if job.encoder == RAV1E {
+        Rav1eEncoder::open(&video, &job.command).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)
+    } else {
+        LibavEncoder::open(&job.encoder, &video, options).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)
+    };
+    let encoder = encoder.map_err(|error| encoder_failed(&job.encoder, error))?;
+    let muxer = open_muxer(job, encoder.as_ref(), &video, constant)?;
+    Ok(OpenSink { encoder, muxer, video })
+}
+
+fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Converter) -> VideoParameters {
+    let (width, height) = (picture.width(), picture.height());
+    let time_base = match converter.frame_rate().and_then(Rational::inverse) {
+        Some(period) if constant => period,
+        _ => converter.time_base(),
+    };
+    let rough_rate = || Rational::new(1, picture.duration().max(1)).zip(time_base.inverse());
+    let frame_rate = converter
+        .frame_rate()
+        .or_else(|| rough_rate().and_then(|(per_tick, ticks)| Rational::new(ticks.num() * per_tick.num(), ticks.den() * per_tick.den())));
+    let sample_aspect = match job.command.aspect {
+        Some(aspect) => Rational::new(aspect.num() * i64::from(height), aspect.den() * i64::from(width)),
+        None => converter.sample_aspect(),
+    };
+    VideoParameters {
+        width,
+        height,
+        format: picture.format(),
+        time_base,
+        frame_rate,
+        sample_aspect,
+        field_order: picture.field_order(),
+        color: picture.color(),
+        hdr: picture.hdr(),
+        global_header: job.format.wants_global_header(),
+    }
+}
+
+fn open_muxer(job: &Job, encoder: &dyn Encoder, video: &VideoParameters, constant: bool) -> Result<Muxer> {
+    let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(encoder.name()))];
+    metadata.extend(job.command.stream_metadata.iter().cloned());
+    let settings = MuxerSettings {
+        format: job.format,
+        options: job.command.muxer_options.clone(),
+        metadata: job.command.metadata.clone(),
+        tag: job.command.tag.clone(),
+        stream: StreamSettings {
+            // A variable stream has no default duration that a player could be told.
+            frame_rate: video.frame_rate.filter(|_| constant),
+            sample_aspect: video.sample_aspect,
+            metadata,
+        },
+    };
+    Muxer::create(job.file.clone(), encoder.stream(), video.time_base, &settings)
+}
+
+fn encoder_failed(name: &str, error: EncoderError) -> Error {
+    Error::Encoder { stage: name.to_owned(), message: error.message, log: error.log }
+}

@@ -1,0 +1,281 @@
+//! Output containers.
+
+use std::ffi::{CString, c_int};
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+use ffmpeg_next::ffi as av;
+
+use super::codec::Codec;
+use super::frame::{av_rational, rational_or_unknown};
+use super::log::{LogScope, LogTail};
+use super::{AvError, Dictionary, Packet, StreamParameters, c_string, text_from};
+use crate::units::Rational;
+
+/// A muxer of libav.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputFormat(NonNull<av::AVOutputFormat>);
+
+// SAFETY: muxer descriptions are static and immutable.
+unsafe impl Send for OutputFormat {}
+// SAFETY: as above.
+unsafe impl Sync for OutputFormat {}
+
+impl OutputFormat {
+    /// By short name (`-f`), or by the extension of a file name.
+    pub(crate) fn guess(name: Option<&str>, file: Option<&Path>) -> Option<Self> {
+        let name = name.map(c_string);
+        let file = file.and_then(|path| path_string(path).ok());
+        // SAFETY: null or terminated strings; returns null or a static description.
+        let format = unsafe {
+            av::av_guess_format(
+                name.as_ref().map_or(ptr::null(), |name| name.as_ptr()),
+                file.as_ref().map_or(ptr::null(), |file| file.as_ptr()),
+                ptr::null(),
+            )
+        };
+        NonNull::new(format.cast_mut()).map(Self)
+    }
+
+    fn raw(&self) -> &av::AVOutputFormat {
+        // SAFETY: static and immutable.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The muxer's short name, such as `matroska`; `mov,mp4,...` lists are given whole.
+    pub(crate) fn name(&self) -> String {
+        // SAFETY: a static string.
+        unsafe { text_from(self.raw().name) }.unwrap_or_default()
+    }
+
+    fn has_flag(&self, flag: u32) -> bool {
+        self.raw().flags & flag as c_int != 0
+    }
+
+    /// Whether parameter sets belong into the container's header.
+    pub(crate) fn wants_global_header(&self) -> bool {
+        self.has_flag(av::AVFMT_GLOBALHEADER)
+    }
+
+    /// Whether frames may lie apart unevenly; raw streams and AVI cannot.
+    pub(crate) fn allows_variable_rate(&self) -> bool {
+        self.has_flag(av::AVFMT_VARIABLE_FPS) && !self.has_flag(av::AVFMT_NOTIMESTAMPS)
+    }
+
+    /// Whether the muxer writes a file at all.
+    pub(crate) fn writes_a_file(&self) -> bool {
+        !self.has_flag(av::AVFMT_NOFILE)
+    }
+
+    /// Whether the muxer takes the codec; `None` when it does not say.
+    pub(crate) fn takes(&self, codec: av::AVCodecID) -> Option<bool> {
+        // SAFETY: a static description and a valid codec id.
+        match unsafe { av::avformat_query_codec(self.0.as_ptr(), codec, av::FF_COMPLIANCE_EXPERIMENTAL) } {
+            0 => Some(false),
+            1.. => Some(true),
+            _ => None,
+        }
+    }
+
+    /// The encoder that ffmpeg would choose for the file when the command names none.
+    pub(crate) fn default_encoder(&self, file: &Path) -> Option<String> {
+        let file = path_string(file).ok()?;
+        // SAFETY: a static description and terminated strings; the descriptions returned are static.
+        unsafe {
+            let id = av::av_guess_codec(
+                self.0.as_ptr(),
+                ptr::null(),
+                file.as_ptr(),
+                ptr::null(),
+                av::AVMediaType::AVMEDIA_TYPE_VIDEO,
+            );
+            text_from(av::avcodec_find_encoder(id).as_ref()?.name)
+        }
+    }
+}
+
+impl Codec {
+    /// The codec that an encoder makes.
+    pub(crate) fn id_of(encoder: &str) -> Option<av::AVCodecID> {
+        Self::encoder(encoder).map(|codec| codec.id())
+    }
+}
+
+/// What a container is told of its one video stream beside [`StreamParameters`].
+#[derive(Debug, Default)]
+pub(crate) struct StreamSettings {
+    pub(crate) frame_rate: Option<Rational>,
+    pub(crate) sample_aspect: Option<Rational>,
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+/// A container being written.
+#[derive(Debug)]
+pub(crate) struct OutputContext {
+    raw: NonNull<av::AVFormatContext>,
+    log: LogTail,
+}
+
+// SAFETY: a format context may be used from any one thread at a time.
+unsafe impl Send for OutputContext {}
+
+impl OutputContext {
+    /// Opens `path` for writing.
+    pub(crate) fn create(path: &Path, format: OutputFormat, log: &LogTail) -> Result<Self, AvError> {
+        let _scope = LogScope::enter(log);
+        let url = file_url(path).map_err(|()| AvError(-libc::EINVAL))?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: a static muxer and a terminated string; on success the context is ours.
+        AvError::check(unsafe {
+            av::avformat_alloc_output_context2(&raw mut raw, format.0.as_ptr().cast_const().cast(), ptr::null(), url.as_ptr())
+        })?;
+        let context = Self { raw: NonNull::new(raw).ok_or(AvError::NO_MEMORY)?, log: log.clone() };
+        if format.writes_a_file() {
+            // SAFETY: the context's own pb, closed in `close` or `drop`.
+            AvError::check(unsafe { av::avio_open(&raw mut (*raw).pb, url.as_ptr(), av::AVIO_FLAG_WRITE as c_int) })?;
+        }
+        Ok(context)
+    }
+
+    /// Adds a stream; `time_base` is the base that it would like.
+    pub(crate) fn add_stream(
+        &mut self,
+        parameters: &StreamParameters,
+        time_base: Rational,
+        settings: &StreamSettings,
+    ) -> Result<(), AvError> {
+        // SAFETY: a context before its header; the stream returned belongs to it and lives as long.
+        let stream = unsafe { av::avformat_new_stream(self.raw.as_ptr(), ptr::null()).as_mut() };
+        let stream = stream.ok_or(AvError::NO_MEMORY)?;
+        // SAFETY: both are valid; everything is copied.
+        AvError::check(unsafe { av::avcodec_parameters_copy(stream.codecpar, parameters.as_ptr()) })?;
+        stream.time_base = av_rational(time_base);
+        stream.avg_frame_rate = rational_or_unknown(settings.frame_rate);
+        stream.sample_aspect_ratio = rational_or_unknown(settings.sample_aspect);
+        let metadata = settings.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        stream.metadata = Dictionary::new(metadata).into_raw();
+        for (kind, bytes) in &parameters.side_data {
+            add_side_data(stream, *kind, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Sets stream 0's four-character code.
+    pub(crate) fn set_tag(&mut self, tag: u32) {
+        // SAFETY: the context has its stream 0 since `add_stream`, with parameters of its own.
+        unsafe { (*(**(*self.raw.as_ptr()).streams).codecpar).codec_tag = tag };
+    }
+
+    pub(crate) fn set_metadata(&mut self, metadata: &[(String, String)]) {
+        let metadata = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        // SAFETY: owned; no metadata was set before, and the context frees it.
+        unsafe { self.raw.as_mut() }.metadata = Dictionary::new(metadata).into_raw();
+    }
+
+    /// Writes the header. Returns the names of options that neither the muxer nor libavformat has.
+    pub(crate) fn write_header(&mut self, options: &[(String, String)]) -> Result<Vec<String>, AvError> {
+        let _scope = LogScope::enter(&self.log);
+        let mut options = Dictionary::new(options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        // SAFETY: a context with its streams; libav replaces the dictionary by what it left unused.
+        AvError::check(unsafe { av::avformat_write_header(self.raw.as_ptr(), &raw mut options.0) })?;
+        Ok(options.keys())
+    }
+
+    /// The time base that stream 0 got; valid after the header.
+    pub(crate) fn time_base(&self) -> av::AVRational {
+        // SAFETY: the context has its stream 0 since `add_stream`.
+        unsafe { (**(*self.raw.as_ptr()).streams).time_base }
+    }
+
+    /// Writes a packet whose times are in stream 0's base.
+    pub(crate) fn write(&mut self, packet: Packet) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        // SAFETY: after the header; the packet's reference is taken over and the shell stays ours.
+        AvError::check(unsafe { av::av_interleaved_write_frame(self.raw.as_ptr(), packet.as_ptr()) })?;
+        self.io_error()
+    }
+
+    /// A write error that libav's buffering has swallowed so far: a full disk, say.
+    fn io_error(&self) -> Result<(), AvError> {
+        // SAFETY: owned; `pb` is null or the open file.
+        let error = unsafe { (*self.raw.as_ptr()).pb.as_ref() }.map_or(0, |pb| pb.error);
+        AvError::check(error).map(drop)
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn position(&self) -> u64 {
+        // SAFETY: owned; `pb` is null or the open file, whose position avio_tell would return.
+        let position = unsafe { (*self.raw.as_ptr()).pb.as_ref() }.map_or(0, |pb| pb.pos);
+        u64::try_from(position).unwrap_or(0)
+    }
+
+    /// Writes the trailer and closes the file.
+    pub(crate) fn finish(mut self) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log.clone());
+        // SAFETY: after the header, once.
+        let trailer = AvError::check(unsafe { av::av_write_trailer(self.raw.as_ptr()) });
+        let written = self.io_error();
+        let closed = self.close();
+        trailer?;
+        written?;
+        closed
+    }
+
+    fn close(&mut self) -> Result<(), AvError> {
+        // SAFETY: owned; avio_closep accepts null and clears the pointer. Muxers without a file have none.
+        AvError::check(unsafe { av::avio_closep(&raw mut (*self.raw.as_ptr()).pb) }).map(drop)
+    }
+}
+
+impl Drop for OutputContext {
+    fn drop(&mut self) {
+        if let Err(code) = self.close() {
+            tracing::debug!("closing an unfinished output: {code}");
+        }
+        // SAFETY: owned here alone; the muxer's own state is freed too.
+        unsafe { av::avformat_free_context(self.raw.as_ptr()) };
+    }
+}
+
+#[cfg(ffmpeg_6_1)]
+fn add_side_data(stream: &mut av::AVStream, kind: av::AVPacketSideDataType, bytes: &[u8]) -> Result<(), AvError> {
+    // SAFETY: the stream's parameters own the array; the entry is allocated with `bytes.len()` bytes, or an existing one
+    // of the kind is replaced.
+    unsafe {
+        let parameters = stream.codecpar;
+        let entry = av::av_packet_side_data_new(
+            &raw mut (*parameters).coded_side_data,
+            &raw mut (*parameters).nb_coded_side_data,
+            kind,
+            bytes.len(),
+            0,
+        );
+        let entry = entry.as_mut().ok_or(AvError::NO_MEMORY)?;
+        ptr::copy_nonoverlapping(bytes.as_ptr(), entry.data, bytes.len());
+    }
+    Ok(())
+}
+
+#[cfg(not(ffmpeg_6_1))]
+fn add_side_data(stream: &mut av::AVStream, kind: av::AVPacketSideDataType, bytes: &[u8]) -> Result<(), AvError> {
+    // SAFETY: allocates `bytes.len()` bytes that the stream owns.
+    unsafe {
+        let data = av::av_stream_new_side_data(stream, kind, bytes.len());
+        if data.is_null() {
+            return Err(AvError::NO_MEMORY);
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
+    }
+    Ok(())
+}
+
+/// `file:PATH`: a path may hold a colon, which would else name a protocol.
+fn file_url(path: &Path) -> Result<CString, ()> {
+    let mut bytes = b"file:".to_vec();
+    bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
+    CString::new(bytes).map_err(drop)
+}
+
+fn path_string(path: &Path) -> Result<CString, ()> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(drop)
+}

@@ -1,0 +1,263 @@
+//! Scripts: find libvsscript, evaluate in this process, hand out the clip.
+
+mod locate;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::ffi::vapoursynth::{Api, CoreSettings, Environment, Node};
+use crate::frames::{ClipInfo, Deliver, FrameSource};
+use crate::picture::PixelFormat;
+use crate::units::Rational;
+
+/// The variable that carries the source's path into a script.
+pub const SOURCE_VARIABLE: &str = "FINALRIP_SOURCE";
+
+/// Held while a script is evaluated: evaluation changes the process's working directory and the interpreter's
+/// `os.environ`, so one script at a time may look at them.
+static EVALUATION: Mutex<()> = Mutex::new(());
+
+/// A VapourSynth script and what it is evaluated with.
+///
+/// ```no_run
+/// # fn main() -> finalrip_core::Result<()> {
+/// let script = finalrip_core::Script::from_path("denoise.vpy").source("in.mkv").arg("strength", "3");
+/// let clip = script.evaluate()?;
+/// println!("{} frames", clip.info().frames);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Script {
+    origin: Origin,
+    source: Option<PathBuf>,
+    arguments: Vec<(String, String)>,
+    output_index: i32,
+    settings: CoreSettings,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Path(PathBuf),
+    Text(String),
+}
+
+impl Script {
+    /// A script file. It is evaluated inside its own folder, as vspipe does, so that it may name files beside it.
+    #[must_use]
+    pub fn from_path(path: impl Into<PathBuf>) -> Self {
+        Self::new(Origin::Path(path.into()))
+    }
+
+    /// A script given as text. Line ends of any kind are accepted. It is evaluated in the current folder.
+    #[must_use]
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self::new(Origin::Text(text.into()))
+    }
+
+    fn new(origin: Origin) -> Self {
+        Self { origin, source: None, arguments: Vec::new(), output_index: 0, settings: CoreSettings::default() }
+    }
+
+    /// The video that the script reads, as `os.environ["FINALRIP_SOURCE"]`, made absolute. Without it the script sees
+    /// the variable as the process's own environment had it.
+    #[must_use]
+    pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
+        self.source = Some(path.into());
+        self
+    }
+
+    /// A variable of the script's namespace, always a string, as `vspipe --arg name=value` sets it.
+    #[must_use]
+    pub fn arg(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.arguments.push((name.into(), value.into()));
+        self
+    }
+
+    /// Which `set_output(index)` to take. Default 0.
+    #[must_use]
+    pub fn output_index(mut self, index: i32) -> Self {
+        self.output_index = index;
+        self
+    }
+
+    /// The core's filter threads. Default 0: one for each logical processor.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.threads = threads;
+        self
+    }
+
+    /// The size of the core's frame cache, in bytes, above which it gives memory back. Default: VapourSynth's own.
+    /// Smaller saves memory; too small makes filters ask for frames twice.
+    #[must_use]
+    pub fn cache_limit(mut self, bytes: u64) -> Self {
+        self.settings.cache_bytes = Some(bytes);
+        self
+    }
+
+    /// The script's name in messages: its path, or `<string>`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.origin {
+            Origin::Path(path) => path.display().to_string(),
+            Origin::Text(_) => "<string>".to_owned(),
+        }
+    }
+
+    /// Evaluates the script and takes its output.
+    ///
+    /// Scripts of one process are evaluated one after the other; their frames are made side by side.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when VapourSynth cannot be started, [`Error::Script`] with Python's traceback,
+    /// [`Error::Clip`] when the output is missing, empty, not video, changes its format or size, or has a format that
+    /// libav lacks.
+    pub fn evaluate(&self) -> Result<Clip> {
+        let api = match Api::loaded() {
+            Some(api) => api,
+            None => locate::load()?,
+        };
+        let environment = Environment::new(api, self.settings).map_err(|reason| self.failed(reason))?;
+        {
+            let _alone = EVALUATION.lock().unwrap_or_else(PoisonError::into_inner);
+            self.run(&environment).map_err(|traceback| self.failed(traceback))?;
+        }
+        let environment = Arc::new(environment);
+        let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {
+            reason: format!("the script set no output {0}; end it with clip.set_output({0})", self.output_index),
+        })?;
+        Clip::new(node)
+    }
+
+    fn failed(&self, traceback: String) -> Error {
+        Error::Script { script: self.name(), traceback }
+    }
+
+    fn run(&self, environment: &Environment) -> Result<(), String> {
+        let source = self.source.as_deref().map(absolute).transpose()?;
+        environment.run_text(&prelude(source.as_deref()), "<finalrip>")?;
+        environment.set_variables(&self.arguments)?;
+        match &self.origin {
+            Origin::Text(text) => environment.run_text(&text.replace("\r\n", "\n").replace('\r', "\n"), "<string>"),
+            Origin::Path(path) => {
+                let path = absolute(path)?;
+                // VSScript's own message for a missing file does not say why.
+                std::fs::File::open(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+                environment.run_file(path.to_str().ok_or("the script's path is not UTF-8")?)
+            }
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("cannot resolve {}: {error}", path.display()))
+}
+
+/// Python that shows the source to the script, and only to Python: `os.environ` is a copy made when the interpreter
+/// started, and going through it would call `setenv`, which is not safe while other threads read the environment.
+fn prelude(source: Option<&Path>) -> String {
+    let value = match source {
+        Some(path) => {
+            let bytes: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(u8::to_string).collect();
+            format!("bytes([{}])", bytes.join(","))
+        }
+        None => "None".to_owned(),
+    };
+    format!(
+        r"def _finalrip_set_source(value):
+    import os
+    data, key = os.environ._data, os.environ.encodekey('{SOURCE_VARIABLE}')
+    kept = os.__dict__.setdefault('_finalrip_own_source', data.get(key))
+    if value is None:
+        value = kept
+    elif not isinstance(key, bytes):
+        value = os.fsdecode(value)
+    if value is None:
+        data.pop(key, None)
+    else:
+        data[key] = value
+_finalrip_set_source({value})
+del _finalrip_set_source
+"
+    )
+}
+
+/// The output of an evaluated script: a source of frames. Dropping the last clone frees the script and its core.
+#[derive(Clone)]
+pub struct Clip {
+    node: Arc<Node>,
+    info: ClipInfo,
+    pixel_format: PixelFormat,
+}
+
+impl Clip {
+    fn new(node: Node) -> Result<Self> {
+        if !node.is_video() {
+            return Err(unfit("the script's output is audio; only video can be encoded"));
+        }
+        let raw = node.info();
+        let threads = node.environment().core_usage().0;
+        let (Some(format), Ok(width), Ok(height)) = (raw.format, positive(raw.width), positive(raw.height)) else {
+            return Err(unfit(
+                "its format or size changes from frame to frame; give it one with resize, for example \
+                 clip.resize.Spline36(width=1920, height=1080, format=vs.YUV420P10)",
+            ));
+        };
+        let frames = u32::try_from(raw.frames).unwrap_or(0);
+        if frames == 0 {
+            return Err(unfit("it has no frames"));
+        }
+        let pixel_format = PixelFormat::for_clip(format).ok_or_else(|| unfit(&no_pixel_format(format)))?;
+        let frame_rate = Rational::new(raw.rate.0, raw.rate.1).filter(|rate| rate.is_positive());
+        let info = ClipInfo { format, width, height, frames, frame_rate, threads };
+        Ok(Self { node: Arc::new(node), info, pixel_format })
+    }
+
+    /// libav's format for the clip's planes.
+    #[must_use]
+    pub fn pixel_format(&self) -> PixelFormat {
+        self.pixel_format
+    }
+
+    /// The bytes that the core's frames take at this moment, caches included.
+    #[must_use]
+    pub fn frame_memory(&self) -> i64 {
+        self.node.environment().core_usage().1
+    }
+}
+
+impl FrameSource for Clip {
+    fn info(&self) -> &ClipInfo {
+        &self.info
+    }
+
+    fn request(&self, number: u32, deliver: Deliver) {
+        self.node.request(number, deliver);
+    }
+}
+
+impl std::fmt::Debug for Clip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clip").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+fn positive(value: i32) -> Result<u32, ()> {
+    u32::try_from(value).ok().filter(|&value| value > 0).ok_or(())
+}
+
+fn unfit(reason: &str) -> Error {
+    Error::Clip { reason: reason.to_owned() }
+}
+
+fn no_pixel_format(format: crate::frames::VideoFormat) -> String {
+    use crate::frames::SampleType;
+    let what = match (format.sample, format.bits) {
+        (SampleType::Float, 16) => "half float samples".to_owned(),
+        (SampleType::Float, bits) => format!("{bits}-bit float samples in this colour family"),
+        (SampleType::Integer, bits) => format!("{bits}-bit samples with this colour family and subsampling"),
+    };
+    format!("libav has no pixel format for {what} ({format:?}); convert it in the script, for example with resize")
+}
