@@ -54,6 +54,8 @@ struct Tool {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Takes {
     Nothing,
+    /// A whole number, if one follows.
+    MaybeWhole,
     Whole,
     Number,
     Text,
@@ -125,7 +127,7 @@ impl Reader {
 
     fn read(mut self, words: &[String]) -> Result<EncodeCommand, CommandError> {
         self.command.encoder = options::choose_encoder(self.tool.name, self.tool.encoder)?;
-        let mut rest = words.iter().map(String::as_str);
+        let mut rest = words.iter();
         while let Some(word) = rest.next() {
             match word.strip_prefix('-') {
                 None | Some("") => self.file(word)?,
@@ -158,7 +160,7 @@ impl Reader {
         &mut self,
         typed: &str,
         option: &'a str,
-        rest: &mut impl Iterator<Item = &'a str>,
+        rest: &mut std::slice::Iter<'a, String>,
     ) -> Result<(), CommandError> {
         let (name, attached) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -173,7 +175,7 @@ impl Reader {
         &mut self,
         typed: &str,
         option: &'a str,
-        rest: &mut impl Iterator<Item = &'a str>,
+        rest: &mut std::slice::Iter<'a, String>,
     ) -> Result<(), CommandError> {
         if self.tool.single_dash_names && self.find(option).is_some() {
             return self.option(typed, option, None, rest);
@@ -191,7 +193,7 @@ impl Reader {
         typed: &str,
         name: &str,
         attached: Option<&'a str>,
-        rest: &mut impl Iterator<Item = &'a str>,
+        rest: &mut std::slice::Iter<'a, String>,
     ) -> Result<(), CommandError> {
         let Some((takes, act)) = self.find(name) else { return Err(self.unknown(typed, name)) };
         if let Act::Refuse(reason) = act {
@@ -203,6 +205,10 @@ impl Reader {
             }
             (Takes::Nothing, None) => "",
             (_, Some(value)) => value,
+            (Takes::MaybeWhole, None) => {
+                let is_number = rest.as_slice().first().is_some_and(|word| word.parse::<u32>().is_ok());
+                if is_number { rest.next().map_or("", String::as_str) } else { "" }
+            }
             (_, None) => rest.next().ok_or_else(|| CommandError::missing_value(typed))?,
         };
         let given = Given { typed, name, value };
@@ -283,7 +289,7 @@ fn check_number(takes: Takes, given: &Given<'_>) -> Result<(), CommandError> {
         Takes::Number if given.value.parse().is_ok_and(f64::is_finite) => Ok(()),
         Takes::Number => Err(given.bad_value("a number")),
         Takes::Text if given.value.is_empty() => Err(CommandError::missing_value(given.typed)),
-        Takes::Text | Takes::Nothing => Ok(()),
+        Takes::Text | Takes::Nothing | Takes::MaybeWhole => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) static TOOL: Tool = Tool {
 const FLAGS: &[&str] = &[
     "intra-refresh", "open-gop", "cabac", "tff", "bff", "constrained-intra", "fake-interlaced", "mbtree", "weightb",
     "psy", "mixed-refs", "chroma-me", "8x8dct", "fast-pskip", "dct-decimate", "filler", "pic-struct", "bluray-compat",
-    "stitchable", "psnr", "ssim", "sliced-threads", "non-deterministic", "cpu-independent", "opencl", "aud",
+    "stitchable", "psnr", "ssim", "sliced-threads", "cpu-independent", "opencl", "aud",
     "force-cfr", "interlaced",
 ];
 
@@ -86,10 +86,11 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("transfer", Text, Act::Colour("color_trc", Some("transfer"))),
     ("colormatrix", Text, Act::Colour("colorspace", Some("colormatrix"))),
     ("chromaloc", Whole, super::x265::CHROMA_LOCATION),
-    // Only their negative forms are flags.
+    // These have no opposite, or are flags only in their negative form.
     ("no-deblock", Nothing, Act::Param(None)),
     ("no-scenecut", Nothing, Act::Param(None)),
     ("no-asm", Nothing, Act::Param(None)),
+    ("non-deterministic", Nothing, Act::Param(None)),
     ("no-b-adapt", Nothing, Act::Param(None)),
     // The clip describes itself, and progress is the caller's.
     ("input-csp", Text, Act::Unused),

@@ -1,6 +1,6 @@
 //! x265's command line, as of its releases 3.5 to 4.1.
 
-use super::Takes::{Nothing, Number, Text, Whole};
+use super::Takes::{MaybeWhole, Nothing, Number, Text, Whole};
 use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
 
 pub(super) static TOOL: Tool = Tool {
@@ -38,9 +38,9 @@ pub(super) static TOOL: Tool = Tool {
 #[rustfmt::skip]
 const FLAGS: &[&str] = &[
     "field", "copy-pic", "ssim", "psnr", "high-tier", "uhd-bd", "allow-non-conformance", "wpp", "pmode", "pme",
-    "ssim-rd", "rd-refine", "early-skip", "fast-cbf", "tskip-fast", "splitrd-skip", "weightp", "weightb", "cu-lossless",
+    "ssim-rd", "rd-refine", "early-skip", "tskip-fast", "splitrd-skip", "weightp", "weightb", "cu-lossless",
     "signhide", "tskip", "rect", "amp", "limit-modes", "temporal-mvp", "hme", "strong-intra-smoothing",
-    "constrained-intra", "cip", "b-intra", "fast-intra", "open-gop", "cra-nal", "hist-scenecut", "fades",
+    "constrained-intra", "cip", "b-intra", "fast-intra", "open-gop", "hist-scenecut", "fades",
     "intra-refresh", "b-pyramid", "hrd-concat", "lossless", "analyze-src-pics", "strict-cbr", "hevc-aq", "auto-aq",
     "aq-motion", "sbrc", "cutree", "rc-grain", "const-vbv", "sao", "sao-non-deblock", "limit-sao", "cll", "hdr10",
     "hdr-opt", "hdr10-opt", "repeat-headers", "info", "hrd", "idr-recovery-sei", "single-sei", "aud", "eob", "eos",
@@ -57,13 +57,13 @@ const WHOLE: &[&str] = &[
     "rc-lookahead", "lookahead-slices", "lookahead-threads", "bframes", "bframe-bias", "b-adapt", "force-flush",
     "bitrate", "qp", "vbv-maxrate", "vbv-bufsize", "chunk-start", "chunk-end", "aq-mode", "qg-size", "qpstep", "qpmin",
     "qpmax", "cbqpoffs", "crqpoffs", "selective-sao", "min-luma", "max-luma", "hash", "atc-sei", "pic-struct",
-    "log2-max-poc-lsb", "dup-threshold", "temporal-layers", "scenecut-aware-qp",
+    "log2-max-poc-lsb", "dup-threshold", "scenecut-aware-qp",
 ];
 
 #[rustfmt::skip]
 const NUMBERS: &[&str] = &[
     "level-idc", "psy-rd", "psy-rdoq", "dynamic-rd", "scenecut-bias", "hist-threshold", "crf", "crf-max", "crf-min",
-    "vbv-init", "vbv-end", "vbv-end-fr-adj", "min-vbv-fullness", "max-vbv-fullness", "ratetol", "cplxblur", "qblur",
+    "vbv-init", "vbv-end", "vbv-end-fr-adj", "min-vbv-fullness", "max-vbv-fullness", "cplxblur", "qblur",
     "aq-strength", "aq-bias-strength", "qp-adaptation-range", "ipratio", "pbratio", "qcomp", "max-ausize-factor",
 ];
 
@@ -101,7 +101,9 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("no-psy-rdoq", Nothing, Act::Param(None)),
     ("no-rdoq-level", Nothing, Act::Param(None)),
     ("no-b-adapt", Nothing, Act::Param(None)),
-    ("no-slices", Nothing, Act::Param(None)),
+    ("no-temporal-layers", Nothing, Act::Param(None)),
+    // A flag until release 3.5, the number of layers since.
+    ("temporal-layers", MaybeWhole, Act::Param(None)),
     // The clip describes itself, progress is the caller's, and the scaler dithers by itself.
     ("y4m", Nothing, Act::Unused),
     ("input-depth", Whole, Act::Unused),
@@ -120,6 +122,8 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("stats", Text, Act::Refuse(SEVERAL_PASSES)),
     ("multi-pass-opt-analysis", Nothing, Act::Refuse(SEVERAL_PASSES)),
     ("multi-pass-opt-distortion", Nothing, Act::Refuse(SEVERAL_PASSES)),
+    ("no-multi-pass-opt-analysis", Nothing, Act::Unused),
+    ("no-multi-pass-opt-distortion", Nothing, Act::Unused),
     ("csv", Text, Act::Refuse(WRITES_FILE)),
     ("csv-log-level", Whole, Act::Refuse(WRITES_FILE)),
     ("recon", Text, Act::Refuse(WRITES_FILE)),
