@@ -11,6 +11,7 @@
 
 mod error;
 mod ffmpeg;
+mod native;
 mod options;
 pub(crate) mod rav1e_options;
 mod suggest;
@@ -98,7 +99,7 @@ impl EncodeCommand {
         }
         match words::program_name(first) {
             "ffmpeg" => ffmpeg::parse(rest),
-            name => Err(unknown_program(name)),
+            name => native::parse(name, rest).unwrap_or_else(|| Err(unknown_program(name))),
         }
     }
 

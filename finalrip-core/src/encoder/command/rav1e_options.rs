@@ -50,6 +50,8 @@ pub(crate) struct Rav1eOptions {
     pub(crate) reservoir_frame_delay: Option<i32>,
     /// Keyframes only at their fixed interval.
     pub(crate) no_scene_detection: Option<bool>,
+    /// 0 finds scene changes best, 1 fastest.
+    pub(crate) scd_speed: Option<u8>,
     /// Write the frame rate into the stream.
     pub(crate) enable_timing_info: Option<bool>,
     /// AV1's `seq_level_idx`.
@@ -88,7 +90,7 @@ const KEYS: &[&str] = &[
     "speed", "quantizer", "min_quantizer", "bitrate", "key_frame_interval", "keyint", "min_key_frame_interval",
     "min_keyint", "tiles", "tile_rows", "tile_cols", "threads", "tune", "low_latency", "rdo_lookahead_frames",
     "photon_noise", "still_picture", "error_resilient", "switch_frame_interval", "reservoir_frame_delay",
-    "no_scene_detection", "enable_timing_info", "level",
+    "no_scene_detection", "scd_speed", "enable_timing_info", "level",
 ];
 
 /// The longest interval that rav1e's rate control can reckon with.
@@ -165,6 +167,7 @@ impl Rav1eOptions {
             "switch_frame_interval" => self.switch_frame_interval = number(typed, value, 0..=LONGEST_INTERVAL)?,
             "reservoir_frame_delay" => self.reservoir_frame_delay = number(typed, value, 12..=131_072)?,
             "no_scene_detection" => self.no_scene_detection = Some(boolean(typed, value)?),
+            "scd_speed" => self.scd_speed = number(typed, value, 0..=1)?,
             "enable_timing_info" => self.enable_timing_info = Some(boolean(typed, value)?),
             "level" => self.level_idx = level(typed, value)?,
             _ => return Err(CommandError::UnknownOption { option: typed.to_owned(), suggestion: closest(key, KEYS) }),

@@ -187,3 +187,31 @@ fn what_is_not_done_here_is_refused_with_a_reason() {
     assert_eq!(message("ffmpeg -i in.mkv -c:v ffv1"), "the input can only be the script's clip (`-`), not `in.mkv`");
     assert!(message("ffmpeg -i - -c:v ffv1 a.mkv b.mkv").contains("only one output, but `a.mkv` and `b.mkv`"));
 }
+
+/// Commands out of pieces that mean something, in any order: each is read or refused, none panics or hangs.
+#[test]
+fn no_soup_of_words_is_too_much() {
+    #[rustfmt::skip]
+    const PIECES: &[&str] = &[
+        "ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e", "-", "--", "-i", "-c:v", "-c:a", "-vf", "-b:v", "-b:v:1",
+        "-crf", "-q:v", "-r", "-s", "-aspect", "-metadata:s:v", "-map", "-f", "-x265-params", "-svtav1-params",
+        "-rav1e-params", "-flags", "-sws_flags", "-movflags", "-frames:v", "-tag:v", "-:", "-v:", "--crf", "--sar",
+        "--zones=", "-o", "-D", "-é", "libx264", "libx265", "libsvtav1", "ffv1", "rav1e", "copy", "hevc", "16", "-1",
+        "1e999", "NaN", "0x7fffffffffffffff", "4M", "16:9", "1/0", "while(1,1)", "(((((", "a=b", "crf=18", "x=y:z",
+        "+faststart", "hd720", "'un closed", "\"", "\\", "日本", "a b", "out.mkv", "", "=", ":", "--=", "-=",
+    ];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut accepted = 0;
+    for _ in 0..5000 {
+        let words: Vec<_> = (0..=next(9)).map(|_| PIECES[next(PIECES.len())]).collect();
+        accepted +=
+            usize::from(EncodeCommand::parse(&words.join(" ")).is_ok_and(|command| !format!("{command:?}").is_empty()));
+    }
+    assert!(accepted > 0, "the pieces make no command at all, and the test shows nothing");
+}
