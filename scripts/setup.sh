@@ -76,7 +76,12 @@ has_libclang() {
   return 1
 }
 
+has_ca_certificates() {
+  [ -n "${SSL_CERT_FILE:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs ]
+}
+
 packages_to_build() {
+  has_ca_certificates || echo ca-certificates
   exists make || echo make
   has_compiler || echo gcc libc6-dev
   exists pkg-config || echo pkg-config
@@ -112,15 +117,16 @@ install_packages() {
     die "apt-get could not install: $*"
 }
 
-# Installs the packages that a function lists, and looks again.
+# Installs what the named functions list, all at once, and looks again.
 provide() {
-  local missing
-  read -ra missing < <("$1" | tr '\n' ' ') || true
+  local list missing
+  for list in "$@"; do "$list"; done >"$log"
+  read -ra missing < <(tr '\n' ' ' <"$log") || true
   [ "${#missing[@]}" -gt 0 ] || return 0
   install_packages "${missing[@]}"
   hash -r
-  read -ra missing < <("$1" | tr '\n' ' ') || true
-  [ "${#missing[@]}" -eq 0 ] || die "installed, yet still not found: ${missing[*]}"
+  for list in "$@"; do "$list"; done >"$log"
+  [ ! -s "$log" ] || die "installed, yet still not found: $(tr '\n' ' ' <"$log")"
 }
 
 # ---- Python ----
@@ -164,14 +170,19 @@ present_python() {
   done < <(python_candidates 2>/dev/null | awk '!seen[$0]++')
 }
 
-# The distribution's Python, where it is new enough (Debian 13, Ubuntu 24.04) and something of it is missing.
-install_distribution_python() {
+# Names the packages of the distribution's Python, where that is new enough (Debian 13, Ubuntu 24.04).
+distribution_python() {
   local version
+  version=$(apt-cache show --no-all-versions python3 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p')
+  if [ -n "$version" ] && at_least "$minimum_python" "$version"; then echo "python3 python3-venv libpython$version"; fi
+}
+
+install_distribution_python() {
+  local packages
   can_install || return 0
   apt-cache show python3 >/dev/null 2>&1 || refresh_package_lists
-  version=$(apt-cache show --no-all-versions python3 2>/dev/null | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p')
-  [ -n "$version" ] && at_least "$minimum_python" "$version" || return 0
-  install_packages python3 python3-venv "libpython$version"
+  read -ra packages < <(distribution_python) || return 0
+  install_packages "${packages[@]}"
 }
 
 # A Python that uv downloads, for distributions whose own is too old (Debian 12). Where uv is not on PATH it comes from
@@ -190,6 +201,16 @@ install_uv_python() {
     say "that failed: $(sed -n '$s/^ *\(cause: \)\{0,1\}//p' "$log")"
 }
 
+python_advice() {
+  local packages
+  packages=$(exists apt-cache && distribution_python)
+  if [ -n "$packages" ]; then
+    echo "have root run 'apt-get install $packages'"
+  else
+    echo "run 'PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install $uv_python'"
+  fi
+}
+
 # Sets `python`.
 find_python() {
   python=$(present_python)
@@ -203,8 +224,7 @@ find_python() {
     install_uv_python
     python=$(present_python)
   fi
-  [ -n "$python" ] ||
-    die "install a Python >= $minimum_python with a shared libpython, for example: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install $uv_python"
+  [ -n "$python" ] || die "install a Python >= $minimum_python with a shared libpython, for example: $(python_advice)"
 }
 
 # ---- VapourSynth ----
@@ -257,8 +277,10 @@ esac
 cd "$root"
 check_rust
 [ "$level" != lint ] || check_rust_lints
-provide packages_to_build
-[ "$level" != test ] || provide packages_to_judge
+case $level in
+  test) provide packages_to_build packages_to_judge ;;
+  *) provide packages_to_build ;;
+esac
 case $level in run | test)
   provide_vapoursynth
   write_env
