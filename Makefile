@@ -1,0 +1,58 @@
+# Each target does the set-up that it needs (scripts/setup.sh), so any of them may be the first command after a clone.
+# A Rust toolchain is all they ask for. Without a target, make lists them: nothing is installed unasked.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.PHONY: help demo test test-long bench lint setup clean
+
+# rustup puts cargo there; a shell older than the installation does not know yet.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+SETUP := bash scripts/setup.sh
+# Puts vspipe on PATH and tells the library where VSScript is.
+ENTER := source .venv/env.sh
+
+DEMO_SOURCE := examples/media/big_buck_bunny_720p.mp4
+DEMO_OUTPUT := target/demo/demo.mkv
+DEMO_PARAM := ffmpeg -i - -c:v libx265 -preset fast -crf 20
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## encode a clip of Big Buck Bunny through a VapourSynth script
+	@$(SETUP) run
+	$(ENTER)
+	mkdir -p $(dir $(DEMO_OUTPUT))
+	cargo run --release --locked --example encode -- \
+	  examples/demo.vpy $(DEMO_OUTPUT) --source $(DEMO_SOURCE) --param "$(DEMO_PARAM)"
+	echo "The result is $(CURDIR)/$(DEMO_OUTPUT)"
+
+test: ## run every test but the long ones, documentation's examples included
+	@$(SETUP) test
+	$(ENTER)
+	cargo test --workspace --locked
+
+# --tests: without it cargo would also run the documentation examples that are marked as not to be compiled.
+test-long: ## run the tests that take minutes
+	@$(SETUP) test
+	$(ENTER)
+	cargo test --workspace --locked --tests -- --ignored
+
+bench: ## measure: frames handed over per second, and this library against the pipe
+	@$(SETUP) test
+	$(ENTER)
+	cargo bench --locked
+
+lint: ## check formatting, clippy, documentation and shell scripts
+	@$(SETUP) lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+
+setup: ## only install what the other targets need
+	@$(SETUP) test
+
+clean: ## delete what was built and what set-up put into this folder
+	rm -rf target .venv .tools
