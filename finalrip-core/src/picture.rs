@@ -4,11 +4,11 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi as av;
 
-use crate::ffi::frame::{AvFrame, av_fraction, empty_mastering_display};
+use crate::ffi::frame::AvFrame;
 use crate::ffi::AvError;
 pub use crate::ffi::pixel_format::PixelFormat;
 use crate::frames::{
-    ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, MasteringDisplay, SampleType, VideoFormat,
+    ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, SampleType, VideoFormat,
 };
 
 impl PixelFormat {
@@ -136,32 +136,6 @@ fn is_transfer(code: c_int) -> bool {
 
 fn is_matrix(code: c_int) -> bool {
     matches!(code, 0 | 1 | 4..=14)
-}
-
-impl MasteringDisplay {
-    pub(crate) fn to_libav(self) -> av::AVMasteringDisplayMetadata {
-        // The units of SMPTE ST 2086: 0.00002 for chromaticity, 0.0001 cd/m² for luminance.
-        let point = |[x, y]: [f64; 2]| [av_fraction(x, 50_000), av_fraction(y, 50_000)];
-        let mut raw = empty_mastering_display();
-        raw.display_primaries = self.primaries.map(point);
-        raw.white_point = point(self.white_point);
-        raw.min_luminance = av_fraction(self.min_luminance, 10_000);
-        raw.max_luminance = av_fraction(self.max_luminance, 10_000);
-        raw.has_primaries = 1;
-        raw.has_luminance = 1;
-        raw
-    }
-
-    pub(crate) fn from_libav(raw: av::AVMasteringDisplayMetadata) -> Self {
-        let value = |fraction: av::AVRational| f64::from(fraction.num) / f64::from(fraction.den.max(1));
-        let point = |[x, y]: [av::AVRational; 2]| [value(x), value(y)];
-        Self {
-            primaries: raw.display_primaries.map(point),
-            white_point: point(raw.white_point),
-            min_luminance: value(raw.min_luminance),
-            max_luminance: value(raw.max_luminance),
-        }
-    }
 }
 
 /// A picture for an encoder: an `AVFrame` that points at planes it does not own, or a filter's output.

@@ -83,9 +83,14 @@ fn choose_encoder(command: &EncodeCommand, format: OutputFormat, output: &std::p
     match &command.encoder {
         EncoderChoice::Rav1e => Ok(RAV1E.to_owned()),
         EncoderChoice::Libav(name) => Ok(name.clone()),
-        EncoderChoice::Default => format.default_encoder(output).ok_or_else(|| {
-            output_error(output, format!("the container {} has no encoder of its own; name one with -c:v", format.name()))
-        }),
+        EncoderChoice::Default => {
+            let name = format.default_encoder(output).ok_or_else(|| {
+                let reason = format!("the container {} has no encoder of its own; name one with -c:v", format.name());
+                output_error(output, reason)
+            })?;
+            command.check_for_encoder(&name)?;
+            Ok(name)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::encoder::libav::LibavEncoder;
 use crate::encoder::rav1e::Rav1eEncoder;
 use crate::encoder::{Encoder, EncoderError, Received, VideoParameters};
 use crate::error::{Error, Result};
+use crate::ffi::StreamParameters;
 use crate::ffi::format::StreamSettings;
 use crate::ffi::rescale;
 use crate::frames::{Frame, FrameSource, Frames};
@@ -156,15 +157,20 @@ impl Pass<'_> {
 struct Sink<'a> {
     job: &'a Job,
     constant: bool,
-    open: Option<OpenSink>,
+    open: Option<OpenSink<'a>>,
     pictures: u64,
     last_pts: Option<i64>,
 }
 
-struct OpenSink {
+struct OpenSink<'a> {
+    job: &'a Job,
+    constant: bool,
     encoder: Box<dyn Encoder>,
-    muxer: Muxer,
     video: VideoParameters,
+    /// Opened as soon as the encoder knows what stream it makes.
+    muxer: Option<Muxer>,
+    /// Durations of pictures that were sent before the muxer was there.
+    early: Vec<(i64, i64)>,
 }
 
 impl<'a> Sink<'a> {
@@ -178,7 +184,8 @@ impl<'a> Sink<'a> {
     }
 
     fn progress(&self, meter: &Meter) -> Progress {
-        let written = self.open.as_ref().map_or((0, 0), |open| (open.muxer.packets(), open.muxer.bytes()));
+        let muxer = self.open.as_ref().and_then(|open| open.muxer.as_ref());
+        let written = muxer.map_or((0, 0), |muxer| (muxer.packets(), muxer.bytes()));
         meter.progress(written.0, written.1)
     }
 
@@ -204,7 +211,7 @@ impl<'a> Sink<'a> {
             self.pictures += 1;
             meter.pictures += 1;
             meter.duration = (pts + duration.max(1)) as f64 * to.as_f64();
-            open.muxer.expect(pts, duration);
+            open.expect(pts, duration);
             open.encoder.send(picture).map_err(|error| encoder_failed(open.encoder.name(), error))?;
             open.write_ready()?;
         }
@@ -221,14 +228,15 @@ impl<'a> Sink<'a> {
 
     /// Checks that every picture came back, and closes the file.
     fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool) -> Result<Report> {
-        let Some(OpenSink { encoder, muxer, video }) = self.open else {
+        let Some(OpenSink { encoder, muxer: Some(muxer), video, .. }) = self.open else {
             return Err(Error::Internal("no output was opened".to_owned()));
         };
         if muxer.packets() != self.pictures {
             let message = format!("{} packets came back for {} frames", muxer.packets(), self.pictures);
             return Err(encoder_failed(encoder.name(), EncoderError::plain(message)));
         }
-        let (name, codec) = (encoder.name().to_owned(), encoder.stream().codec_name());
+        let codec = encoder.stream().map(StreamParameters::codec_name).unwrap_or_default();
+        let name = encoder.name().to_owned();
         // Its threads end before the file is made durable.
         drop(encoder);
         let bytes = muxer.finish()?;
@@ -254,19 +262,43 @@ impl<'a> Sink<'a> {
     }
 }
 
-impl OpenSink {
+impl OpenSink<'_> {
+    fn expect(&mut self, pts: i64, duration: i64) {
+        match &mut self.muxer {
+            Some(muxer) => muxer.expect(pts, duration),
+            None => self.early.push((pts, duration)),
+        }
+    }
+
     fn write_ready(&mut self) -> Result<()> {
         loop {
             match self.encoder.receive().map_err(|error| encoder_failed(self.encoder.name(), error))? {
-                Received::Packet(packet) => self.muxer.write(packet)?,
+                Received::Packet(packet) => {
+                    self.open_muxer()?;
+                    if let Some(muxer) = &mut self.muxer {
+                        muxer.write(packet)?;
+                    }
+                }
                 Received::NeedsInput | Received::Finished => return Ok(()),
             }
         }
     }
+
+    /// Opens the file, once the encoder has said what stream it makes.
+    fn open_muxer(&mut self) -> Result<()> {
+        let Some(stream) = self.encoder.stream().filter(|_| self.muxer.is_none()) else { return Ok(()) };
+        let settings = muxer_settings(self.job, self.encoder.name(), &self.video, self.constant);
+        let mut muxer = Muxer::create(self.job.file.clone(), stream, self.video.time_base, &settings)?;
+        for (pts, duration) in self.early.drain(..) {
+            muxer.expect(pts, duration);
+        }
+        self.muxer = Some(muxer);
+        Ok(())
+    }
 }
 
-/// Opens the encoder for pictures like this one, then the file for what the encoder says it makes.
-fn open(job: &Job, constant: bool, picture: &Picture, converter: &Converter) -> Result<OpenSink> {
+/// Opens the encoder for pictures like this one, and the file if the encoder knows already what stream it makes.
+fn open<'a>(job: &'a Job, constant: bool, picture: &Picture, converter: &Converter) -> Result<OpenSink<'a>> {
     let video = describe_video(job, constant, picture, converter);
     let options = &job.command.encoder_options;
     let encoder: Result<Box<dyn Encoder>, EncoderError> = if job.encoder == RAV1E {
@@ -275,8 +307,9 @@ fn open(job: &Job, constant: bool, picture: &Picture, converter: &Converter) -> 
         LibavEncoder::open(&job.encoder, &video, options).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)
     };
     let encoder = encoder.map_err(|error| encoder_failed(&job.encoder, error))?;
-    let muxer = open_muxer(job, encoder.as_ref(), &video, constant)?;
-    Ok(OpenSink { encoder, muxer, video })
+    let mut open = OpenSink { job, constant, encoder, video, muxer: None, early: Vec::new() };
+    open.open_muxer()?;
+    Ok(open)
 }
 
 fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Converter) -> VideoParameters {
@@ -307,10 +340,10 @@ fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Conv
     }
 }
 
-fn open_muxer(job: &Job, encoder: &dyn Encoder, video: &VideoParameters, constant: bool) -> Result<Muxer> {
-    let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(encoder.name()))];
+fn muxer_settings(job: &Job, encoder: &str, video: &VideoParameters, constant: bool) -> MuxerSettings {
+    let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
-    let settings = MuxerSettings {
+    MuxerSettings {
         format: job.format,
         options: job.command.muxer_options.clone(),
         metadata: job.command.metadata.clone(),
@@ -321,8 +354,7 @@ fn open_muxer(job: &Job, encoder: &dyn Encoder, video: &VideoParameters, constan
             sample_aspect: video.sample_aspect,
             metadata,
         },
-    };
-    Muxer::create(job.file.clone(), encoder.stream(), video.time_base, &settings)
+    }
 }
 
 fn encoder_failed(name: &str, error: EncoderError) -> Error {

@@ -42,8 +42,8 @@ impl Encoder for LibavEncoder {
         &self.name
     }
 
-    fn stream(&self) -> &StreamParameters {
-        &self.stream
+    fn stream(&self) -> Option<&StreamParameters> {
+        Some(&self.stream)
     }
 
     fn send(&mut self, mut picture: Picture) -> Result<(), EncoderError> {

@@ -77,8 +77,9 @@ pub trait Encoder: Send {
     /// The encoder's name as a command spells it, such as `libx265`.
     fn name(&self) -> &str;
 
-    /// The stream that the packets belong to: codec, size, colour, extradata. Valid from the moment of opening.
-    fn stream(&self) -> &StreamParameters;
+    /// The stream that the packets belong to: codec, size, colour, extradata. Known at the latest when the first packet
+    /// has been received.
+    fn stream(&self) -> Option<&StreamParameters>;
 
     /// Hands over the next picture.
     ///

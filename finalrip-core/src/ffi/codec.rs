@@ -6,6 +6,7 @@ use std::ptr::{self, NonNull};
 use ffmpeg_next::ffi as av;
 
 use super::frame::{AvFrame, av_rational, bytes_of, rational_or_unknown};
+use super::hdr::{RawContentLight, RawMasteringDisplay};
 use super::log::{LogScope, LogTail, forget_context, register_context};
 use super::{AvError, Dictionary, c_string, text_from};
 use crate::encoder::{EncoderError, VideoParameters};
@@ -183,15 +184,11 @@ impl StreamParameters {
         if let Some(mastering) = &hdr.mastering {
             self.add_side_data(
                 av::AVPacketSideDataType::AV_PKT_DATA_MASTERING_DISPLAY_METADATA,
-                bytes_of(&mastering.to_libav()),
+                bytes_of(&RawMasteringDisplay::from(mastering)),
             );
         }
         if let Some(light) = &hdr.light {
-            let raw = av::AVContentLightMetadata {
-                MaxCLL: light.max_content.into(),
-                MaxFALL: light.max_frame_average.into(),
-            };
-            self.add_side_data(av::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL, bytes_of(&raw));
+            self.add_side_data(av::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL, bytes_of(&RawContentLight::from(light)));
         }
     }
 

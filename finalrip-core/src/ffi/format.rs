@@ -48,23 +48,23 @@ impl OutputFormat {
         unsafe { text_from(self.raw().name) }.unwrap_or_default()
     }
 
-    fn has_flag(&self, flag: u32) -> bool {
-        self.raw().flags & flag as c_int != 0
+    fn has_flag(&self, flag: c_int) -> bool {
+        self.raw().flags & flag != 0
     }
 
     /// Whether parameter sets belong into the container's header.
     pub(crate) fn wants_global_header(&self) -> bool {
-        self.has_flag(av::AVFMT_GLOBALHEADER)
+        self.has_flag(av::AVFMT_GLOBALHEADER as c_int)
     }
 
     /// Whether frames may lie apart unevenly; raw streams and AVI cannot.
     pub(crate) fn allows_variable_rate(&self) -> bool {
-        self.has_flag(av::AVFMT_VARIABLE_FPS) && !self.has_flag(av::AVFMT_NOTIMESTAMPS)
+        self.has_flag(av::AVFMT_VARIABLE_FPS as c_int) && !self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int)
     }
 
     /// Whether the muxer writes a file at all.
     pub(crate) fn writes_a_file(&self) -> bool {
-        !self.has_flag(av::AVFMT_NOFILE)
+        !self.has_flag(av::AVFMT_NOFILE as c_int)
     }
 
     /// Whether the muxer takes the codec; `None` when it does not say.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ffmpeg_next::ffi as av;
 
+use super::hdr::{self, RawContentLight, RawMasteringDisplay};
 use super::{AvError, guard};
-use crate::frames::{ContentLight, FieldOrder, HdrMetadata, MasteringDisplay};
+use crate::frames::{FieldOrder, HdrMetadata};
 use crate::picture::{Color, PixelFormat};
 use crate::units::Rational;
 
@@ -146,19 +147,10 @@ impl AvFrame {
 
     /// The HDR10 metadata that the frame carries as side data.
     pub(crate) fn hdr(&self) -> HdrMetadata {
-        HdrMetadata {
-            mastering: self
-                .side_data::<av::AVMasteringDisplayMetadata>(
-                    av::AVFrameSideDataType::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA,
-                )
-                .map(MasteringDisplay::from_libav),
-            light: self
-                .side_data::<av::AVContentLightMetadata>(av::AVFrameSideDataType::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL)
-                .map(|light| ContentLight {
-                    max_content: u16::try_from(light.MaxCLL).unwrap_or(u16::MAX),
-                    max_frame_average: u16::try_from(light.MaxFALL).unwrap_or(u16::MAX),
-                }),
-        }
+        use av::AVFrameSideDataType as Kind;
+        let mastering: Option<RawMasteringDisplay> = self.side_data(Kind::AV_FRAME_DATA_MASTERING_DISPLAY_METADATA);
+        let light: Option<RawContentLight> = self.side_data(Kind::AV_FRAME_DATA_CONTENT_LIGHT_LEVEL);
+        HdrMetadata { mastering: mastering.map(Into::into), light: light.map(Into::into) }
     }
 
     fn side_data<T: Copy>(&self, kind: av::AVFrameSideDataType) -> Option<T> {
@@ -241,18 +233,16 @@ impl AvFrame {
     }
 
     /// Attaches the mastering display and content light level as frame side data, where encoders such as NVENC look.
-    pub(crate) fn set_hdr(&mut self, hdr: &HdrMetadata) -> Result<(), AvError> {
-        if let Some(mastering) = &hdr.mastering {
+    pub(crate) fn set_hdr(&mut self, metadata: &HdrMetadata) -> Result<(), AvError> {
+        if let Some(mastering) = &metadata.mastering {
             // SAFETY: returns null or the structure that it attached to our frame, zeroed and valid to write.
-            let raw = unsafe { av::av_mastering_display_metadata_create_side_data(self.as_ptr()).as_mut() };
-            *raw.ok_or(AvError::NO_MEMORY)? = mastering.to_libav();
+            let raw = unsafe { hdr::av_mastering_display_metadata_create_side_data(self.as_ptr()).as_mut() };
+            *raw.ok_or(AvError::NO_MEMORY)? = mastering.into();
         }
-        if let Some(light) = &hdr.light {
+        if let Some(light) = &metadata.light {
             // SAFETY: as above.
-            let raw = unsafe { av::av_content_light_metadata_create_side_data(self.as_ptr()).as_mut() };
-            let raw = raw.ok_or(AvError::NO_MEMORY)?;
-            raw.MaxCLL = light.max_content.into();
-            raw.MaxFALL = light.max_frame_average.into();
+            let raw = unsafe { hdr::av_content_light_metadata_create_side_data(self.as_ptr()).as_mut() };
+            *raw.ok_or(AvError::NO_MEMORY)? = light.into();
         }
         Ok(())
     }
@@ -321,24 +311,6 @@ unsafe extern "C" fn give_back(opaque: *mut c_void, _data: *mut u8) {
         // reference goes.
         drop(unsafe { Box::from_raw(opaque.cast::<Arc<dyn Any + Send + Sync>>()) });
     });
-}
-
-/// The scale of a fraction as libav stores it in its HDR structures.
-pub(crate) fn av_fraction(value: f64, den: c_int) -> av::AVRational {
-    av::AVRational { num: (value * f64::from(den)).round() as c_int, den }
-}
-
-/// A zeroed mastering display structure, as `av_mastering_display_metadata_alloc` would make.
-pub(crate) fn empty_mastering_display() -> av::AVMasteringDisplayMetadata {
-    let unknown = av::AVRational { num: 0, den: 1 };
-    av::AVMasteringDisplayMetadata {
-        display_primaries: [[unknown; 2]; 3],
-        white_point: [unknown; 2],
-        min_luminance: unknown,
-        max_luminance: unknown,
-        has_primaries: 0,
-        has_luminance: 0,
-    }
 }
 
 /// The bytes of a C structure, for side data.

@@ -11,6 +11,7 @@ pub(crate) mod codec;
 pub(crate) mod filter;
 pub(crate) mod format;
 pub(crate) mod frame;
+pub(crate) mod hdr;
 pub(crate) mod log;
 pub(crate) mod options;
 pub(crate) mod pixel_format;

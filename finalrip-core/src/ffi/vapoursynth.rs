@@ -177,12 +177,12 @@ impl Environment {
 
     /// The core's threads and the bytes that its frames take at this moment.
     pub(crate) fn core_usage(&self) -> (usize, i64) {
-        let mut info = std::mem::MaybeUninit::<vs::VSCoreInfo2>::zeroed();
+        let mut info = std::mem::MaybeUninit::<vs::VSCoreInfo>::zeroed();
         // SAFETY: a valid script owns a valid core, and the call fills the structure; zeroes would be valid as well.
         let info = unsafe {
             let core = call!(self.api.script, getCore(self.handle.as_ptr()));
             if !core.is_null() {
-                call!(self.api.core, getCoreInfo2(core, info.as_mut_ptr()));
+                call!(self.api.core, getCoreInfo(core, info.as_mut_ptr()));
             }
             info.assume_init()
         };
