@@ -28,7 +28,7 @@ struct Arguments {
     /// The file to write; its extension names the container.
     output: PathBuf,
     /// The encode command, such as "ffmpeg -i - -c:v libx265 -crf 16" or "x265 --crf 16 -o OUT -".
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     param: String,
     /// The video that the script reads as os.environ["FINALRIP_SOURCE"].
     #[arg(long, value_name = "FILE")]

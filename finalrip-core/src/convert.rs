@@ -99,6 +99,8 @@ pub(crate) struct Converter {
     frame_rate: Option<Rational>,
     aspect: Option<Rational>,
     waiting: Option<Picture>,
+    /// Where the last picture's duration is over, in ticks of what goes in.
+    end: i64,
 }
 
 impl Converter {
@@ -112,7 +114,7 @@ impl Converter {
     ) -> Result<Self> {
         let Conversion::Filters(chain) = conversion else {
             let aspect = about.sample_aspect;
-            return Ok(Self { graph: None, time_base, frame_rate, aspect, waiting: None });
+            return Ok(Self { graph: None, time_base, frame_rate, aspect, waiting: None, end: 0 });
         };
         let (info, format) = clip;
         let input = GraphInput {
@@ -128,7 +130,7 @@ impl Converter {
         let graph = FilterGraph::new(&input, chain, &scaler_text(scaler_options), &LogTail::default())
             .map_err(|error| failed(chain, error))?;
         let (time_base, frame_rate, aspect) = (graph.time_base(), graph.frame_rate(), graph.sample_aspect());
-        Ok(Self { graph: Some(graph), time_base, frame_rate, aspect, waiting: None })
+        Ok(Self { graph: Some(graph), time_base, frame_rate, aspect, waiting: None, end: 0 })
     }
 
     /// Seconds per tick of the pictures that come out.
@@ -151,16 +153,24 @@ impl Converter {
         self.graph.is_none()
     }
 
-    /// Puts a picture in, or with `None` the end; then take everything with [`Converter::pull`].
-    pub(crate) fn push(&mut self, picture: Option<Picture>) -> Result<()> {
+    /// Puts a picture in; then take everything with [`Converter::pull`].
+    pub(crate) fn push(&mut self, picture: Picture) -> Result<()> {
+        self.end = picture.pts() + picture.duration();
         match &mut self.graph {
-            None => self.waiting = picture,
+            None => self.waiting = Some(picture),
             Some(graph) => {
-                let pushed = graph.push(picture.as_ref().map(Picture::frame));
-                pushed.map_err(|code| graph_failed(graph, &code.to_string()))?;
+                graph.push(picture.frame()).map_err(|code| graph_failed(graph, &code.to_string()))?;
             }
         }
         Ok(())
+    }
+
+    /// Says that no picture follows; then take everything that is left.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        match &mut self.graph {
+            None => Ok(()),
+            Some(graph) => graph.close(self.end).map_err(|code| graph_failed(graph, &code.to_string())),
+        }
     }
 
     /// The next picture that came out.

@@ -96,7 +96,7 @@ impl Pass<'_> {
             };
             // From here on the planes are held by the picture alone.
             drop(frame);
-            converter.push(Some(picture))?;
+            converter.push(picture)?;
             sink.take_from(converter, &mut meter)?;
             meter.frames += 1;
             if meter.is_due() {
@@ -109,7 +109,7 @@ impl Pass<'_> {
         // Waits for what was requested ahead, so that nothing of the script runs on.
         drop(frames);
         let mut converter = converter.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
-        converter.push(None)?;
+        converter.close()?;
         sink.take_from(&mut converter, &mut meter)?;
         sink.drain()?;
         tell(sink.progress(&meter));

@@ -104,12 +104,19 @@ impl FilterGraph {
         }
     }
 
-    /// Pushes a frame, or with `None` the end. The graph takes the frame's references.
-    pub(crate) fn push(&mut self, frame: Option<&AvFrame>) -> Result<(), AvError> {
+    /// Pushes a frame. The graph takes its references.
+    pub(crate) fn push(&mut self, frame: &AvFrame) -> Result<(), AvError> {
         let _scope = LogScope::enter(&self.log);
-        let frame = frame.map_or(ptr::null_mut(), AvFrame::as_ptr);
         // SAFETY: a configured source; without flags the frame's references are moved out and the frame is left empty.
-        AvError::check(unsafe { av::av_buffersrc_add_frame_flags(self.source, frame, 0) }).map(drop)
+        AvError::check(unsafe { av::av_buffersrc_add_frame_flags(self.source, frame.as_ptr(), 0) }).map(drop)
+    }
+
+    /// Says that the video ends at `pts`: where the last frame's duration is over, which filters such as `fps` use.
+    pub(crate) fn close(&mut self, pts: i64) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        let push = av::AV_BUFFERSRC_FLAG_PUSH as u32;
+        // SAFETY: a configured source.
+        AvError::check(unsafe { av::av_buffersrc_close(self.source, pts, push) }).map(drop)
     }
 
     /// The next finished frame; `None` when more input is needed or, after the end, when nothing is left.
