@@ -348,6 +348,7 @@ fn muxer_settings(job: &Job, encoder: &str, video: &VideoParameters, constant: b
         options: job.command.muxer_options.clone(),
         metadata: job.command.metadata.clone(),
         tag: job.command.tag.clone(),
+        bitstream_filters: job.command.bitstream_filters.clone(),
         stream: StreamSettings {
             // A variable stream has no default duration that a player could be told.
             frame_rate: video.frame_rate.filter(|_| constant),

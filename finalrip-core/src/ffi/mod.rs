@@ -7,6 +7,7 @@
 //!   the object is immutable and reference-counted.
 //! - A C callback never unwinds into C: its body runs in [`guard`].
 
+pub(crate) mod bitstream;
 pub(crate) mod codec;
 pub(crate) mod filter;
 pub(crate) mod format;
