@@ -217,3 +217,12 @@ fn no_soup_of_words_is_too_much() {
     }
     assert!(accepted > 0, "the pieces make no command at all, and the test shows nothing");
 }
+
+/// A name in two lists would be read by whichever comes first.
+#[test]
+fn every_option_of_the_program_has_one_meaning() {
+    let mut names: Vec<_> = ffmpeg::all_names().collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None);
+}
