@@ -138,7 +138,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["h", "?", "help", "-help", "version", "buildconf", "formats", "muxers", "codecs", "encoders", "filters"],
         PRINTS,
     ),
-    (&["encoders", "decoders", "filters", "dispositions", "sample_fmts"], PRINTS),
+    (&["demuxers", "decoders", "dispositions", "sample_fmts"], PRINTS),
     (&["pix_fmts", "bsfs", "protocols", "L", "license", "sources", "sinks", "devices", "colors", "layouts"], PRINTS),
 ];
 
