@@ -120,6 +120,9 @@ impl EncodeCommand {
     }
 
     /// The encoder's options by libav's names, each at most once; stream specifiers are removed.
+    ///
+    /// Among them may be the colour options, which stand above what the frames say, and libav's `aspect`, which is the
+    /// shape of a pixel (`--sar`) and not that of the picture (`-aspect`, see [`EncodeCommand::aspect`]).
     #[must_use]
     pub fn encoder_options(&self) -> &[(String, String)] {
         &self.encoder_options
