@@ -92,6 +92,8 @@ impl EncodeCommand {
     /// # Errors
     /// [`CommandError`], which names the option as typed and, where close, the right spelling.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
+        // Checking values makes libav log what it refuses; the error says it, standard error need not.
+        crate::ffi::log::install();
         let words = words::split(text)?;
         let Some((first, rest)) = words.split_first() else { return Err(CommandError::Empty) };
         if first.starts_with('-') {
