@@ -42,7 +42,7 @@ test-long: ## run the tests that take minutes
 bench: ## measure: frames handed over per second, and this library against the pipe
 	@$(SETUP) test
 	$(ENTER)
-	cargo bench --locked
+	cargo bench --locked --bench handover --bench pipe
 
 lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint

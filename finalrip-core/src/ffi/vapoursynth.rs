@@ -167,11 +167,14 @@ impl Environment {
         }
     }
 
-    /// The node set as output `index`, if any.
+    /// The node set as output `index`, if any. Its frames are asked for once, so a cache of them would only hold
+    /// memory: it is switched off, as vspipe does.
     pub(crate) fn output(self: &Arc<Self>, index: i32) -> Option<Node> {
         // SAFETY: a valid, evaluated script; returns null or a new reference. A GPU-resident output comes with a
         // download inserted.
         let handle = NonNull::new(unsafe { call!(self.api.script, getOutputNode(self.handle.as_ptr(), index)) })?;
+        // SAFETY: a valid node and one of the modes that the API names.
+        unsafe { call!(self.api.core, setCacheMode(handle.as_ptr(), vs::VSCacheMode_cmForceDisable as c_int)) };
         Some(Node { handle, environment: Arc::clone(self) })
     }
 

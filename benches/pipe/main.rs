@@ -1,0 +1,101 @@
+//! This library against `vspipe -c y4m SCRIPT - | ffmpeg -i - … OUT`, on the same work.
+//!
+//! ```text
+//! cargo bench --bench pipe -- [filter] [--runs N] [--quick]
+//! ```
+//!
+//! Each run of a case does the same work four times, one after the other, so that what else the machine does meets all
+//! of them alike: this library; the pipe; the filter graph alone (`vspipe SCRIPT --`); the encoder alone, fed with
+//! frames that lie in memory. The first two change places from run to run. Ratios are taken within a run, and their
+//! median is what counts. Before anything is timed, each case runs once on both sides, and their files must hold the
+//! same packets: a comparison of different work is refused.
+//!
+//! Every side is a process of its own, start-up included: this program starts itself again for the library. Wall time
+//! runs from the first start to the last end; CPU time is user and system time of all processes of a side; memory is
+//! the sum of the processes' largest resident sets. Both sides write a file to the same folder. Nothing fails because
+//! it is slow.
+
+#![allow(clippy::print_stdout, reason = "a bench is read on standard output")]
+
+mod cases;
+mod child;
+mod machine;
+mod measure;
+mod scratch;
+mod sides;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use cases::Case;
+use measure::Round;
+use scratch::Scratch;
+use sides::Side;
+
+/// Compares this library with vspipe | ffmpeg.
+#[derive(Parser)]
+struct Arguments {
+    /// Run the cases whose name contains this.
+    filter: Option<String>,
+    /// Runs of each case.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// One run of a quarter of the frames: shows that it works, measures little.
+    #[arg(long)]
+    quick: bool,
+    /// What cargo passes to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match child::requested() {
+        Some(request) => child::serve(&request),
+        None => compare(&Arguments::parse()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<()> {
+    let scratch = Scratch::prepare()?;
+    let mut results = Vec::new();
+    for case in cases::matching(arguments.filter.as_deref(), arguments.quick) {
+        let rounds = measure_case(&case, &scratch, arguments).with_context(|| case.name.to_owned())?;
+        let result = table::CaseResult::new(case, &rounds);
+        println!("{result}");
+        results.push(result);
+    }
+    anyhow::ensure!(!results.is_empty(), "no case has that in its name");
+    println!("{}", table::Markdown { results: &results, machine: &machine::describe()?, runs: runs(arguments) });
+    Ok(())
+}
+
+fn runs(arguments: &Arguments) -> u32 {
+    if arguments.quick { 1 } else { arguments.runs }
+}
+
+fn measure_case(case: &Case, scratch: &Scratch, arguments: &Arguments) -> Result<Vec<Round>> {
+    let job = scratch.job(case)?;
+    println!("{}: {}", case.name, case.title);
+    job.check_same_work()?;
+    (0..runs(arguments))
+        .map(|run| {
+            let (first, second) = if run % 2 == 0 { (Side::Library, Side::Pipe) } else { (Side::Pipe, Side::Library) };
+            let (first_usage, second_usage) = (job.run(first)?, job.run(second)?);
+            let (library, pipe) =
+                if first == Side::Library { (first_usage, second_usage) } else { (second_usage, first_usage) };
+            let round = Round { library, pipe, graph: job.run(Side::Graph)?, encoder: job.run(Side::Encoder)? };
+            println!("  run {}: {round}", run + 1);
+            Ok(round)
+        })
+        .collect()
+}
