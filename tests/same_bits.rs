@@ -116,8 +116,6 @@ fn filters_of_the_command() {
         "-vf yadif=1",
         "-s 480x270",
         "-s 480x270 -sws_flags spline",
-        "-r 12",
-        "-r 60",
         "-frames:v 7",
     ];
     for filter in filters {
@@ -135,10 +133,11 @@ fn options_reach_the_encoder() {
         ),
         ("-c:v libx264 -preset fast -x264-params keyint=10:bframes=1:aq-mode=2 -tune animation", "h264"),
         ("-c:v libx264 -preset ultrafast -color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv", "h264"),
-        ("-c:v libx264 -preset ultrafast -flags +ilme+ildct -top 1", "h264"),
+        ("-c:v libx264 -preset ultrafast -flags +ilme+ildct", "h264"),
         ("-c:v libx264 -preset ultrafast -aspect 16:9 -threads 1", "h264"),
         ("-c:v libx265 -preset ultrafast -x265-params crf=30:keyint=10:no-sao=1 -profile:v main", "hevc"),
         ("-c:v libsvtav1 -preset 12 -svtav1-params tune=0:keyint=24 -crf 45", "obu"),
+        ("-c:v libx264 -preset ultrafast -bsf:v h264_metadata=level=5.1:video_full_range_flag=1", "h264"),
         ("-c:v mpeg4 -q:v 5", "m4v"),
         ("-c:v mpeg2video -b:v 2M -g 12", "mpeg2video"),
         ("-c:v prores_ks -profile:v 2", "rawvideo"),

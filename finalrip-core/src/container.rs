@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::ffi::bitstream::BitstreamFilter;
 use crate::ffi::format::{OutputContext, OutputFormat, StreamSettings};
 use crate::ffi::frame::av_rational;
-use crate::ffi::log::LogTail;
+use crate::ffi::log::{LogScope, LogTail};
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
@@ -21,6 +22,8 @@ pub(crate) struct MuxerSettings {
     pub(crate) metadata: Vec<(String, String)>,
     /// A four-character code or a number, as `-tag:v` takes it.
     pub(crate) tag: Option<String>,
+    /// A chain of bitstream filters in ffmpeg's syntax.
+    pub(crate) bitstream_filters: Option<String>,
     pub(crate) stream: StreamSettings,
 }
 
@@ -32,6 +35,7 @@ pub(crate) struct Muxer {
     target: PathBuf,
     log: LogTail,
     encoder_base: Rational,
+    bitstream: Option<BitstreamFilter>,
     /// Durations of the pictures whose packets are still to come, by presentation time: encoders reorder frames, and
     /// before FFmpeg 6.0 they do not carry durations.
     durations: HashMap<i64, i64>,
@@ -49,6 +53,9 @@ impl Muxer {
         let (target, log) = (file.target().to_owned(), LogTail::default());
         let path = file.create().map_err(|error| output_error(&target, error.to_string()))?;
         let failed = |code: AvError| failed(&target, code, &log);
+        let bitstream = open_bitstream(parameters, time_base, settings)?;
+        let filtered = bitstream.as_ref().map(|filter| filter.stream(parameters)).transpose().map_err(failed)?;
+        let parameters = filtered.as_ref().unwrap_or(parameters);
         let mut context = OutputContext::create(&path, settings.format, &log).map_err(failed)?;
         context.add_stream(parameters, time_base, &settings.stream).map_err(failed)?;
         if let Some(tag) = &settings.tag {
@@ -62,7 +69,8 @@ impl Muxer {
             let reason = format!("the {} muxer has no option named {}", settings.format.name(), unused.join(", "));
             return Err(output_error(&target, reason));
         }
-        Ok(Self { context, file, target, log, encoder_base: time_base, durations: HashMap::new(), packets: 0 })
+        let durations = HashMap::new();
+        Ok(Self { context, file, target, log, encoder_base: time_base, bitstream, durations, packets: 0 })
     }
 
     /// Notes how long the picture at `pts` is shown, in ticks of the encoder's time base.
@@ -76,12 +84,31 @@ impl Muxer {
         if let Some(duration) = known.filter(|_| packet.duration() <= 0 || !cfg!(ffmpeg_6_0)) {
             packet.set_duration(duration);
         }
-        packet.rescale(av_rational(self.encoder_base), self.context.time_base());
         self.packets += 1;
+        if self.bitstream.is_none() {
+            return self.write_filtered(packet);
+        }
+        self.filter(Some(&packet))
+    }
+
+    /// Puts a packet, or the end, through the bitstream filters.
+    fn filter(&mut self, packet: Option<&Packet>) -> Result<()> {
+        let Some(filter) = &mut self.bitstream else { return Ok(()) };
+        filter.push(packet).map_err(|code| failed(&self.target, code, &self.log))?;
+        while let Some(filter) = &mut self.bitstream
+            && let Some(packet) = filter.pull().map_err(|code| failed(&self.target, code, &self.log))?
+        {
+            self.write_filtered(packet)?;
+        }
+        Ok(())
+    }
+
+    fn write_filtered(&mut self, mut packet: Packet) -> Result<()> {
+        packet.rescale(av_rational(self.encoder_base), self.context.time_base());
         self.context.write(packet).map_err(|code| failed(&self.target, code, &self.log))
     }
 
-    /// Packets written so far.
+    /// Packets taken from the encoder so far.
     pub(crate) fn packets(&self) -> u64 {
         self.packets
     }
@@ -92,11 +119,27 @@ impl Muxer {
     }
 
     /// Completes the file, makes it durable and gives it its name. Returns its size.
-    pub(crate) fn finish(self) -> Result<u64> {
+    pub(crate) fn finish(mut self) -> Result<u64> {
+        self.filter(None)?;
         let Self { context, file, target, log, .. } = self;
         context.finish().map_err(|code| failed(&target, code, &log))?;
         file.publish().map_err(|error| output_error(&target, error.to_string()))
     }
+}
+
+fn open_bitstream(
+    stream: &StreamParameters,
+    time_base: Rational,
+    settings: &MuxerSettings,
+) -> Result<Option<BitstreamFilter>> {
+    let Some(chain) = &settings.bitstream_filters else { return Ok(None) };
+    let log = LogTail::default();
+    let _scope = LogScope::enter(&log);
+    BitstreamFilter::open(chain, stream, time_base).map(Some).map_err(|code| Error::Encoder {
+        stage: format!("the bitstream filter chain {chain:?}"),
+        message: code.to_string(),
+        log: log.take(),
+    })
 }
 
 /// Four characters, or a number as C writes it, in the order that libav keeps tags in.

@@ -1,6 +1,8 @@
 //! Between the clip and the encoder: nothing when the encoder takes the clip's format, else one libavfilter graph, the
 //! one that the ffmpeg program would build.
 
+use ffmpeg_next::ffi::AVCodecID;
+
 use crate::encoder::command::EncodeCommand;
 use crate::encoder::{EncoderError, rav1e};
 use crate::error::{Error, Result};
@@ -29,11 +31,7 @@ pub(crate) const RAV1E: &str = "rav1e";
 /// # Errors
 /// [`Error::Encoder`] when the command asks for a pixel format that does not exist or that the encoder does not take.
 pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) -> Result<Conversion> {
-    let accepted = if encoder == RAV1E {
-        rav1e::PIXEL_FORMATS.iter().filter_map(|name| PixelFormat::from_name(name)).collect()
-    } else {
-        Codec::encoder(encoder).map(|codec| codec.pixel_formats()).unwrap_or_default()
-    };
+    let accepted = accepted_formats(command, encoder);
     let wanted = wanted_format(command, encoder, clip, &accepted)?;
     let fits = match wanted {
         Some(format) => format == clip,
@@ -54,6 +52,22 @@ pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) ->
         chain.push(format!("format=pix_fmts={}", formats.join("|")));
     }
     Ok(Conversion::Filters(chain.join(",")))
+}
+
+/// What the encoder takes, best first; empty when it does not say.
+fn accepted_formats(command: &EncodeCommand, encoder: &str) -> Vec<PixelFormat> {
+    if encoder == RAV1E {
+        return rav1e::PIXEL_FORMATS.iter().filter_map(|name| PixelFormat::from_name(name)).collect();
+    }
+    let Some(codec) = Codec::encoder(encoder) else { return Vec::new() };
+    let mut formats = codec.pixel_formats();
+    // JPEG is full range: its encoders list the limited formats too, but refuse them unless `-strict unofficial`.
+    let strict = command.encoder_options.iter().find(|(name, _)| name == "strict").map(|(_, value)| value.as_str());
+    let unofficial = matches!(strict, Some("unofficial" | "experimental" | "-1" | "-2"));
+    if matches!(codec.id(), AVCodecID::AV_CODEC_ID_MJPEG | AVCodecID::AV_CODEC_ID_LJPEG) && !unofficial {
+        formats.retain(|format| !format.name().starts_with("yuv4"));
+    }
+    formats
 }
 
 /// The format that the command asks for, checked against what the encoder takes.

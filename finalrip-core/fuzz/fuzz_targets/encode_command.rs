@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! cargo install cargo-fuzz
-//! RUSTC_BOOTSTRAP=1 cargo fuzz run encode_command --fuzz-dir finalrip-core/fuzz \
-//!     finalrip-core/fuzz/corpus/encode_command finalrip-core/fuzz/seeds/encode_command -- \
-//!     -dict=finalrip-core/fuzz/encode_command.dict -max_total_time=600 -timeout=10
+//! cd finalrip-core && mkdir -p fuzz/corpus/encode_command
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run encode_command fuzz/corpus/encode_command fuzz/seeds/encode_command -- \
+//!     -dict=fuzz/encode_command.dict -max_total_time=600 -timeout=10 -max_len=512
 //! ```
 //!
 //! `RUSTC_BOOTSTRAP=1` lets a stable compiler take the sanitizer's flags; a nightly one needs no such leave.

@@ -1,6 +1,7 @@
 //! Frame after frame: requested, placed in time, converted, encoded, written.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::container::{Muxer, MuxerSettings};
 use crate::convert::{self, Conversion, Converter, RAV1E};
@@ -10,7 +11,7 @@ use crate::encoder::{Encoder, EncoderError, Received, VideoParameters};
 use crate::error::{Error, Result};
 use crate::ffi::StreamParameters;
 use crate::ffi::format::StreamSettings;
-use crate::ffi::rescale;
+use crate::ffi::{rescale, trim_heap};
 use crate::frames::{Frame, FrameSource, Frames};
 use crate::picture::{Description, Picture, PixelFormat};
 use crate::report::{Meter, Progress, Report, bitrate};
@@ -67,6 +68,9 @@ impl From<Stop> for Error {
     }
 }
 
+/// How often free memory goes back to the system; a trim takes about a millisecond.
+const TRIM_INTERVAL: Duration = Duration::from_millis(250);
+
 /// One pass over the frames with one kind of timing.
 struct Pass<'a> {
     job: &'a Job,
@@ -87,6 +91,7 @@ impl Pass<'_> {
         let mut frames = Frames::new(Arc::clone(self.source), self.range, in_flight);
         let mut converter: Option<Converter> = None;
         let mut sink = Sink::new(self.job, timeline.is_constant());
+        let mut trimmed = Instant::now();
         while let Some(frame) = frames.next(&self.job.cancel)? {
             let about = self.describe(&frame);
             let picture = self.place(&frame, &about, &mut timeline)?;
@@ -101,6 +106,10 @@ impl Pass<'_> {
             meter.frames += 1;
             if meter.is_due() {
                 tell(sink.progress(&meter));
+            }
+            if trimmed.elapsed() >= TRIM_INTERVAL {
+                trim_heap();
+                trimmed = Instant::now();
             }
             if sink.is_full() {
                 break;
@@ -348,6 +357,7 @@ fn muxer_settings(job: &Job, encoder: &str, video: &VideoParameters, constant: b
         options: job.command.muxer_options.clone(),
         metadata: job.command.metadata.clone(),
         tag: job.command.tag.clone(),
+        bitstream_filters: job.command.bitstream_filters.clone(),
         stream: StreamSettings {
             // A variable stream has no default duration that a player could be told.
             frame_rate: video.frame_rate.filter(|_| constant),

@@ -5,6 +5,8 @@ pub mod command;
 mod hdr;
 pub(crate) mod libav;
 pub(crate) mod rav1e;
+#[cfg(test)]
+mod tests;
 
 use crate::ffi::{Packet, StreamParameters};
 use crate::frames::{FieldOrder, HdrMetadata};

@@ -133,6 +133,17 @@ impl StreamParameters {
         Ok(Self { raw, side_data: Vec::new() })
     }
 
+    /// A copy of parameters that something else owns.
+    ///
+    /// # Safety
+    /// `raw` points to valid parameters.
+    pub(super) unsafe fn copy_of(raw: *const av::AVCodecParameters) -> Result<Self, AvError> {
+        let parameters = Self::empty()?;
+        // SAFETY: both are valid; everything is copied.
+        AvError::check(unsafe { av::avcodec_parameters_copy(parameters.raw.as_ptr(), raw) })?;
+        Ok(parameters)
+    }
+
     /// The parameters of a video stream that no codec context describes: the rav1e backend's.
     pub(crate) fn for_video(
         codec: av::AVCodecID,

@@ -92,6 +92,8 @@ impl EncodeCommand {
     /// # Errors
     /// [`CommandError`], which names the option as typed and, where close, the right spelling.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
+        // Checking values makes libav log what it refuses; the error says it, standard error need not.
+        crate::ffi::log::install();
         let words = words::split(text)?;
         let Some((first, rest)) = words.split_first() else { return Err(CommandError::Empty) };
         if first.starts_with('-') {
@@ -120,6 +122,9 @@ impl EncodeCommand {
     }
 
     /// The encoder's options by libav's names, each at most once; stream specifiers are removed.
+    ///
+    /// Among them may be the colour options, which stand above what the frames say, and libav's `aspect`, which is the
+    /// shape of a pixel (`--sar`) and not that of the picture (`-aspect`, see [`EncodeCommand::aspect`]).
     #[must_use]
     pub fn encoder_options(&self) -> &[(String, String)] {
         &self.encoder_options

@@ -57,8 +57,23 @@ fn route_to_libav(command: &mut EncodeCommand, typed: &str, name: &str, value: &
         return Ok(false);
     };
     take(&option, typed, value, || check_for(encoder.as_deref(), name, value))?;
+    refuse_passes(typed, name, value)?;
     set_option(&mut command.encoder_options, name, value, option.is_flags);
     Ok(true)
+}
+
+/// Refuses several passes where they are asked for inside another option.
+fn refuse_passes(typed: &str, name: &str, value: &str) -> Result<(), CommandError> {
+    let is_pass = |pair: &str| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, "1"));
+        ["pass", "stats"].contains(&key.trim()) && value.trim() != "0"
+    };
+    let asked = match name {
+        "flags" => value.split(['+', '-', '|']).any(|flag| ["pass1", "pass2"].contains(&flag.trim())),
+        _ => (name.ends_with("-params") || name == "x264opts") && value.split(':').any(is_pass),
+    };
+    let reason = "an encode reads the script once, so there is no second pass; choose a quality or a bitrate";
+    if asked { Err(CommandError::not_here(typed, reason)) } else { Ok(()) }
 }
 
 /// Without an encoder's name only the options of all encoders can be tried.

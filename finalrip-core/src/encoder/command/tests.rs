@@ -172,6 +172,8 @@ fn what_is_not_done_here_is_refused_with_a_reason() {
         ("ffmpeg -i - -c copy o.mkv", "-c", "have to be encoded"),
         ("ffmpeg -i - -vn o.mkv", "-vn", "leave out the video"),
         ("ffmpeg -i - -c:v libx264 -pass 1 o.mkv", "-pass", "no second pass"),
+        ("ffmpeg -i - -c:v libx264 -flags +cgop+pass1 o.mkv", "-flags", "no second pass"),
+        ("ffmpeg -i - -c:v libx265 -x265-params crf=20:pass=2 o.mkv", "-x265-params", "no second pass"),
         ("ffmpeg -i - -c:v libx264 -force_key_frames 1 o.mkv", "-force_key_frames", "-g and -keyint_min"),
         ("ffmpeg -i - -c:v libx264 -map 1:a o.mkv", "-map", "one input"),
         ("ffmpeg -i - -c:v libx264 -b:v:1 4M o.mkv", "-b:v:1", "one stream"),
@@ -214,4 +216,13 @@ fn no_soup_of_words_is_too_much() {
             usize::from(EncodeCommand::parse(&words.join(" ")).is_ok_and(|command| !format!("{command:?}").is_empty()));
     }
     assert!(accepted > 0, "the pieces make no command at all, and the test shows nothing");
+}
+
+/// A name in two lists would be read by whichever comes first.
+#[test]
+fn every_option_of_the_program_has_one_meaning() {
+    let mut names: Vec<_> = ffmpeg::all_names().collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert_eq!(twice, None);
 }

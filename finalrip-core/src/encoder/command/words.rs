@@ -3,7 +3,7 @@
 use super::error::CommandError;
 
 /// No real command comes near; what is longer is not worth the time.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 16 * 1024;
 
 /// Splits a command into words.
 pub(crate) fn split(text: &str) -> Result<Vec<String>, CommandError> {

@@ -7,6 +7,8 @@ use super::{EncodeCommand, EncoderChoice, FrameTiming, options, set_option};
 use crate::ffi::options as libav;
 use program::Use;
 
+#[cfg(test)]
+pub(crate) use program::all_names;
 pub(crate) use program::option_names;
 
 /// An option as it was given.

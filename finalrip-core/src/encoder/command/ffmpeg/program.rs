@@ -33,6 +33,12 @@ pub(crate) fn option_names() -> impl Iterator<Item = &'static str> {
     USED.iter().map(|&(name, _)| name).chain(["i"])
 }
 
+#[cfg(test)]
+pub(crate) fn all_names() -> impl Iterator<Item = &'static str> {
+    let refused = REFUSED.iter().flat_map(|(names, _)| names.iter());
+    USED.iter().map(|(name, _)| name).chain(NO_VALUE).chain(UNUSED).chain(refused).copied()
+}
+
 pub(super) fn find(name: &str) -> Option<Use> {
     if let Some(&(_, found)) = USED.iter().find(|&&(known, _)| known == name) {
         return Some(found);
@@ -82,7 +88,7 @@ const NO_VALUE: &[&str] = &[
     "y", "n", "an", "sn", "dn", "hide_banner", "nostdin", "stdin", "stats", "nostats", "benchmark", "benchmark_all",
     "copyts", "start_at_zero", "shortest", "re", "qphist", "ignore_unknown", "copy_unknown", "recast_media",
     "autoscale", "autorotate", "noautorotate", "accurate_seek", "noaccurate_seek", "force_fps", "xerror",
-    "find_stream_info", "debug_ts", "auto_conversion_filters",
+    "find_stream_info", "copyinkf", "fix_sub_duration", "debug_ts", "auto_conversion_filters",
 ];
 
 /// Options with a value that change nothing for one video stream.
@@ -90,10 +96,11 @@ const NO_VALUE: &[&str] = &[
 const UNUSED: &[&str] = &[
     "loglevel", "v", "stats_period", "thread_queue_size", "max_muxing_queue_size", "muxing_queue_data_threshold",
     "filter_threads", "filter_complex_threads", "cpucount", "abort_on", "max_error_rate", "shortest_buf_duration",
-    "copytb",
+    "copytb", "copypriorss", "readrate", "reinit_filter", "dts_delta_threshold", "dts_error_threshold",
+    "adrift_threshold", "canvas_size",
     // Audio, subtitles and data: there are none.
     "acodec", "scodec", "dcodec", "ab", "ac", "ar", "aq", "af", "aframes", "dframes", "atag", "stag", "absf",
-    "sample_fmt", "channel_layout", "ch_layout", "vol", "apad", "guess_layout_max",
+    "sample_fmt", "channel_layout", "ch_layout", "vol", "apad", "guess_layout_max", "async", "map_channel",
 ];
 
 const PART_OF_CLIP: &str =
@@ -111,13 +118,14 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["pass", "passlogfile"], TWO_PASSES),
     (&["filter_complex", "lavfi", "filter_complex_script", "/filter_complex"], ONE_CLIP),
     (&["vn"], "it would leave out the video, and there is nothing else"),
-    (&["force_key_frames", "forced_idr"], "keyframes at chosen places are not supported; use -g and -keyint_min"),
+    (&["force_key_frames"], "keyframes at chosen places are not supported; use -g and -keyint_min"),
     (&["hwaccel", "hwaccel_device", "hwaccel_output_format", "init_hw_device", "filter_hw_device"], HARDWARE),
     (&["vaapi_device", "qsv_device", "hwaccels"], HARDWARE),
     (&["attach", "dump_attachment"], "attachments are added when the clips are merged, not here"),
     (&["noautoscale"], "frames of a changing size are not encoded"),
     (&["top"], "the field order comes from the frames; set it in the script with std.SetFieldBased"),
     (&["fpsmax"], "give the rate itself, with -r"),
+    (&["frame_drop_threshold"], "frames are dropped only to keep a constant rate; use -r"),
     (&["enc_time_base"], "timestamps are exact already"),
     (&["pre", "vpre", "apre", "spre", "fpre"], "preset files are not read; write the options out"),
     (&["filter_script", "/filter", "/vf"], "files are not read; write the filters out, with -vf"),
@@ -130,6 +138,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["h", "?", "help", "-help", "version", "buildconf", "formats", "muxers", "codecs", "encoders", "filters"],
         PRINTS,
     ),
+    (&["demuxers", "decoders", "dispositions", "sample_fmts"], PRINTS),
     (&["pix_fmts", "bsfs", "protocols", "L", "license", "sources", "sinks", "devices", "colors", "layouts"], PRINTS),
 ];
 

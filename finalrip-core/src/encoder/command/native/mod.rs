@@ -314,10 +314,6 @@ const PART_OF_CLIP: &str =
     "a part of the clip is chosen in the script (`clip[100:200]`) or by the frame range of the call";
 const PRINTS: &str = "it only prints information";
 
-fn nothing_left(_: &mut Reader) -> Result<(), CommandError> {
-    Ok(())
-}
-
 fn input(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     reader.input(given.value)
 }

@@ -1,14 +1,14 @@
-//! SvtAv1EncApp's command line, as of its releases 1.4 to 3.1. Every option takes a value.
+//! SvtAv1EncApp's command line, as of its releases 1.4 to 3.1. Nearly every option takes a value.
 
-use super::Takes::{Number, Text, Whole};
-use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
+use super::Takes::{MaybeWhole, Number, Text, Whole};
+use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE, libav};
 
 pub(super) static TOOL: Tool = Tool {
     name: "SvtAv1EncApp",
     encoder: "libsvtav1",
     params: "svtav1-params",
     single_dash_names: true,
-    finish: super::nothing_left,
+    finish: levels_of_app,
     short: &[
         ('i', "input"),
         ('b', "output"),
@@ -82,7 +82,7 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("inj", Whole, Act::Unused),
     ("inj-frm-rt", Whole, Act::Unused),
     ("progress", Whole, Act::Unused),
-    ("no-progress", Whole, Act::Unused),
+    ("no-progress", MaybeWhole, Act::Unused),
     ("enable-stat-report", Whole, Act::Unused),
     ("skip", Whole, Act::Refuse(super::PART_OF_CLIP)),
     ("stats", Text, Act::Refuse(SEVERAL_PASSES)),
@@ -99,6 +99,21 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("color-help", Text, Act::Refuse(super::PRINTS)),
     ("version", Text, Act::Refuse(super::PRINTS)),
 ];
+
+/// A wrapper that still has `hielevel` sets its own default; this is the program's.
+fn levels_of_app(reader: &mut Reader) -> Result<(), CommandError> {
+    let given = |name: &str| reader.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    if given("hierarchical-levels").is_some() || libav::find_encoder_option("libsvtav1", "hielevel").is_none() {
+        return Ok(());
+    }
+    let is_random_access = given("pred-struct").is_none_or(|structure| structure == "2");
+    let levels = match given("rc").unwrap_or("0") {
+        "0" if is_random_access => "5",
+        "1" if is_random_access => "4",
+        _ => "3",
+    };
+    reader.param("--hierarchical-levels", "hierarchical-levels", levels)
+}
 
 /// Pairs as the library takes them, among the other options.
 fn params(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
