@@ -63,6 +63,24 @@ pub fn venv(name: &str) -> PathBuf {
     root().join(".venv/bin").join(name)
 }
 
+/// An example program as cargo builds it with the tests. `cargo test --test NAME` leaves the examples alone, so it may
+/// have to be built here.
+pub fn example(name: &str) -> PathBuf {
+    static BUILD: std::sync::Once = std::sync::Once::new();
+    let program = std::env::current_exe().expect("this program's path");
+    // target/PROFILE/deps/TEST-HASH
+    let profile = program.ancestors().nth(2).expect("the build folder");
+    BUILD.call_once(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--locked", "--examples"]).current_dir(root()).stdin(Stdio::null());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo").success(), "the examples do not build: {cargo:?}");
+    });
+    profile.join("examples").join(name)
+}
+
 /// Runs a judge and returns its standard output; panics with its standard error when it fails.
 pub fn run(command: &mut Command) -> Vec<u8> {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -269,6 +269,11 @@ impl Codec {
         unsafe { self.0.as_ref() }
     }
 
+    fn is_svt_av1(&self) -> bool {
+        // SAFETY: a static string.
+        unsafe { text_from(self.raw().name) }.as_deref() == Some("libsvtav1")
+    }
+
     pub(crate) fn id(&self) -> av::AVCodecID {
         self.raw().id
     }
@@ -297,6 +302,10 @@ impl Codec {
 pub(crate) struct CodecContext {
     raw: NonNull<av::AVCodecContext>,
     log: LogTail,
+    /// SVT-AV1 (1.4 at least) waits for ever in its own close unless it was told that the stream has ended.
+    must_drain: bool,
+    /// Whether a frame went in: SVT-AV1 answers the end of an empty stream with nothing, and waits for ever then too.
+    has_input: bool,
 }
 
 // SAFETY: a codec context may be used from any one thread at a time; its own worker threads are libav's affair.
@@ -315,7 +324,8 @@ impl CodecContext {
         let _scope = LogScope::enter(log);
         // SAFETY: a static codec; returns null or a context that we own from here on.
         let raw = NonNull::new(unsafe { av::avcodec_alloc_context3(codec.0.as_ptr()) });
-        let mut context = Self { raw: raw.ok_or_else(|| refused(AvError::NO_MEMORY, log))?, log: log.clone() };
+        let raw = raw.ok_or_else(|| refused(AvError::NO_MEMORY, log))?;
+        let mut context = Self { raw, log: log.clone(), must_drain: false, has_input: false };
         register_context(context.raw.as_ptr().cast::<c_void>(), log);
         context.describe(codec, video);
         let mut dictionary = Dictionary::new(options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
@@ -326,6 +336,7 @@ impl CodecContext {
         // SAFETY: an unopened context made for this codec, and a dictionary that libav replaces by what it left unused.
         let opened = unsafe { av::avcodec_open2(context.raw.as_ptr(), codec.0.as_ptr(), &raw mut dictionary.0) };
         AvError::check(opened).map_err(|code| refused(code, log))?;
+        context.must_drain = codec.is_svt_av1();
         let unused = dictionary.keys();
         if !unused.is_empty() {
             let message = format!("it has no option named {}", unused.join(", "));
@@ -394,6 +405,8 @@ impl CodecContext {
     /// Sends a frame, or with `None` the end of the stream.
     pub(crate) fn send(&mut self, frame: Option<&AvFrame>) -> Result<(), AvError> {
         let _scope = LogScope::enter(&self.log);
+        self.must_drain &= frame.is_some();
+        self.has_input |= frame.is_some();
         let frame = frame.map_or(ptr::null(), |frame| frame.as_ptr().cast_const());
         // SAFETY: an open encoder; libav takes its own references to the frame's buffers.
         AvError::check(unsafe { av::avcodec_send_frame(self.raw.as_ptr(), frame) }).map(drop)
@@ -406,8 +419,41 @@ impl CodecContext {
     }
 }
 
+impl CodecContext {
+    /// A frame such as the encoder takes, for one that must see some frame before it can be closed.
+    fn blank_frame(&self) -> Result<AvFrame, AvError> {
+        let frame = AvFrame::new()?;
+        // SAFETY: owned, shared access.
+        let context = unsafe { self.raw.as_ref() };
+        // SAFETY: a frame of our own without buffers, which libav allocates for the format and size.
+        unsafe {
+            let raw = frame.as_ptr();
+            (*raw).format = context.pix_fmt as c_int;
+            ((*raw).width, (*raw).height, (*raw).pts) = (context.width, context.height, 0);
+            AvError::check(av::av_frame_get_buffer(raw, 0))?;
+        }
+        Ok(frame)
+    }
+
+    /// Ends the stream and throws away what is still to come.
+    fn drain_unheard(&mut self) {
+        let blank = if self.has_input { None } else { self.blank_frame().ok() };
+        if blank.is_some_and(|frame| self.send(Some(&frame)).is_err()) || self.send(None).is_err() {
+            return;
+        }
+        while let Ok(mut packet) = Packet::empty() {
+            if self.receive(&mut packet).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 impl Drop for CodecContext {
     fn drop(&mut self) {
+        if self.must_drain {
+            self.drain_unheard();
+        }
         forget_context(self.raw.as_ptr().cast::<c_void>());
         let mut raw = self.raw.as_ptr();
         // SAFETY: owned here alone; stops the encoder's threads and frees everything.
