@@ -115,9 +115,8 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn script(arguments: &Arguments) -> Script {
-    let mut script = Script::from_path(&arguments.script)
-        .output_index(arguments.output_index)
-        .threads(arguments.threads);
+    let mut script =
+        Script::from_path(&arguments.script).output_index(arguments.output_index).threads(arguments.threads);
     if let Some(source) = &arguments.source {
         script = script.source(source);
     }

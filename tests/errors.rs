@@ -14,7 +14,8 @@ use finalrip_core::{CancelToken, EncodeCommand, Error, FrameRange, Options, Prog
 const X264: &str = "-c:v libx264 -preset ultrafast";
 
 /// 24 frames that any encoder takes.
-const BLANK: &str = "clip = core.std.BlankClip(width=320, height=180, format=vs.YUV420P8, length=24, fpsnum=25, fpsden=1)";
+const BLANK: &str =
+    "clip = core.std.BlankClip(width=320, height=180, format=vs.YUV420P8, length=24, fpsnum=25, fpsden=1)";
 
 fn blank_and(more: &str) -> Script {
     Script::from_text(text_script(&format!("{BLANK}\n{more}")))
@@ -101,13 +102,27 @@ fn a_syntax_error_shows_pythons_traceback_with_its_line() {
     let folder = scratch();
     let path = script_file(folder.path(), "typo.vpy", "import vapoursynth as vs\nclip = (1 +\nclip.set_output()\n");
     let error = failure(&Script::from_path(&path), X264);
-    assert_error!(error, Error::Script { .. }, "typo.vpy", "line 2", "clip = (1 +", "SyntaxError: '(' was never closed");
+    assert_error!(
+        error,
+        Error::Script { .. },
+        "typo.vpy",
+        "line 2",
+        "clip = (1 +",
+        "SyntaxError: '(' was never closed"
+    );
 }
 
 #[test]
 fn an_exception_in_the_script_shows_the_failing_line() {
     let error = failure(&Script::from_text("def deep():\n    raise ValueError('no luck')\n\ndeep()\n"), X264);
-    assert_error!(error, Error::Script { .. }, "<string>", "line 4, in <module>", "line 2, in deep", "ValueError: no luck");
+    assert_error!(
+        error,
+        Error::Script { .. },
+        "<string>",
+        "line 4, in <module>",
+        "line 2, in deep",
+        "ValueError: no luck"
+    );
 }
 
 #[test]
@@ -228,7 +243,12 @@ fn a_clip_without_rate_or_durations_says_how_to_give_it_one() {
 
 #[test]
 fn an_unknown_encoder_is_told_the_nearest_name() {
-    assert_error!(failure(&good(), "-c:v libx256"), Error::Command(_), "unknown video encoder `libx256`", "did you mean libx265?");
+    assert_error!(
+        failure(&good(), "-c:v libx256"),
+        Error::Command(_),
+        "unknown video encoder `libx256`",
+        "did you mean libx265?"
+    );
     assert_error!(failure(&good(), "-c:v rav1"), Error::Command(_), "`rav1`", "did you mean rav1e?");
 }
 
@@ -244,7 +264,12 @@ fn a_pixel_format_that_the_encoder_lacks_is_answered_with_those_it_has() {
 
 #[test]
 fn an_unknown_option_is_told_the_nearest_name() {
-    assert_error!(failure(&good(), "-c:v libx264 -crff 20"), Error::Command(_), "unknown option -crff", "did you mean -crf?");
+    assert_error!(
+        failure(&good(), "-c:v libx264 -crff 20"),
+        Error::Command(_),
+        "unknown option -crff",
+        "did you mean -crf?"
+    );
     assert_error!(failure(&good(), "-c:v rav1e -speeed 3"), Error::Command(_), "-speeed", "did you mean -speed?");
 }
 
@@ -426,9 +451,15 @@ fn a_limit_on_the_files_size_is_an_error() {
 fn without_vsscript_the_error_names_every_place_and_the_fix() {
     let empty = scratch();
     let said = child_failure(bare_child(empty.path()).env("VSSCRIPT_PATH", "/nowhere/libvsscript.so"));
-    assert_says(&said, &["VSSCRIPT_PATH: /nowhere/libvsscript.so", "was not found", "pip install vapoursynth", "vapoursynth config"]);
+    assert_says(
+        &said,
+        &["VSSCRIPT_PATH: /nowhere/libvsscript.so", "was not found", "pip install vapoursynth", "vapoursynth config"],
+    );
     let said = child_failure(bare_child(empty.path()).env("VIRTUAL_ENV", "/nowhere/env"));
-    assert_says(&said, &["VIRTUAL_ENV: /nowhere/env/lib", ".venv here", "system libraries: libvsscript.so", "pip install vapoursynth"]);
+    assert_says(
+        &said,
+        &["VIRTUAL_ENV: /nowhere/env/lib", ".venv here", "system libraries: libvsscript.so", "pip install vapoursynth"],
+    );
     assert_eq!(files_in(empty.path()), ["s.vpy"]);
 }
 
@@ -437,7 +468,10 @@ fn without_its_config_the_error_names_the_command_that_writes_it() {
     let empty = scratch();
     let library = std::env::var_os("VSSCRIPT_PATH").expect("VSSCRIPT_PATH: run the tests through `make test`");
     let said = child_failure(
-        bare_child(empty.path()).env("VSSCRIPT_PATH", library).env("HOME", empty.path()).env("XDG_CONFIG_HOME", empty.path()),
+        bare_child(empty.path())
+            .env("VSSCRIPT_PATH", library)
+            .env("HOME", empty.path())
+            .env("XDG_CONFIG_HOME", empty.path()),
     );
     assert_says(&said, &["VapourSynth cannot be started", "libvsscript.so", ".venv/bin/vapoursynth config"]);
 }
@@ -469,7 +503,12 @@ fn a_cancel_before_the_start_leaves_nothing() {
 
 #[test]
 fn a_cancel_in_the_middle_leaves_nothing() {
-    for encoder in [X264, "-c:v libx265 -preset ultrafast -x265-params log-level=error", "-c:v libsvtav1 -preset 12", "-c:v rav1e -speed 10"] {
+    for encoder in [
+        X264,
+        "-c:v libx265 -preset ultrafast -x265-params log-level=error",
+        "-c:v libsvtav1 -preset 12",
+        "-c:v rav1e -speed 10",
+    ] {
         let cancel_at_once = |output: &Path| {
             let options = Options { progress_interval: Duration::ZERO, ..Options::default() };
             let cancel = options.cancel.clone();
@@ -514,7 +553,12 @@ fn a_panic_in_the_progress_callback_becomes_an_error() {
         let progress = |_: &Progress| panic!("the caller's own fault");
         try_encode(&good(), X264, output, &Options::default(), progress).unwrap_err()
     };
-    assert_error!(leaves_nothing("out.mkv", &panic), Error::Callback { .. }, "progress callback", "the caller's own fault");
+    assert_error!(
+        leaves_nothing("out.mkv", &panic),
+        Error::Callback { .. },
+        "progress callback",
+        "the caller's own fault"
+    );
     assert_error!(leaves_the_old_file("out.mkv", &panic), Error::Callback { .. }, "the caller's own fault");
 }
 

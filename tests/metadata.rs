@@ -32,13 +32,7 @@ fn with_file<T>(script: &Script, command: &str, name: &str, judge: impl FnOnce(&
     with_file_of(script, command, name, &Options::default(), judge)
 }
 
-fn with_file_of<T>(
-    script: &Script,
-    command: &str,
-    name: &str,
-    options: &Options,
-    judge: impl FnOnce(&Path) -> T,
-) -> T {
+fn with_file_of<T>(script: &Script, command: &str, name: &str, options: &Options, judge: impl FnOnce(&Path) -> T) -> T {
     let folder = scratch();
     let path = folder.path().join(name);
     encode_with(script, command, &path, options);
@@ -68,11 +62,21 @@ const PAL: (&str, [(&str, &str); 4]) = (
 );
 const NTSC: (&str, [(&str, &str); 4]) = (
     "_Matrix=6, _Transfer=6, _Primaries=6, _Range=0",
-    [("color_space", "smpte170m"), ("color_transfer", "smpte170m"), ("color_primaries", "smpte170m"), ("color_range", "tv")],
+    [
+        ("color_space", "smpte170m"),
+        ("color_transfer", "smpte170m"),
+        ("color_primaries", "smpte170m"),
+        ("color_range", "tv"),
+    ],
 );
 const PQ: (&str, [(&str, &str); 4]) = (
     "_Matrix=9, _Transfer=16, _Primaries=9, _Range=0",
-    [("color_space", "bt2020nc"), ("color_transfer", "smpte2084"), ("color_primaries", "bt2020"), ("color_range", "tv")],
+    [
+        ("color_space", "bt2020nc"),
+        ("color_transfer", "smpte2084"),
+        ("color_primaries", "bt2020"),
+        ("color_range", "tv"),
+    ],
 );
 const FULL: (&str, [(&str, &str); 4]) = (
     "_Matrix=1, _Transfer=13, _Primaries=1, _Range=1",
@@ -130,7 +134,8 @@ fn the_commands_own_colour_wins() {
         let stream = video_of(&described("YUV420P10", props), &format!("{encoder} {explicit}"), "out.mkv");
         assert_shows(&stream, &wanted, encoder);
     }
-    let params = "-c:v libx265 -preset ultrafast -x265-params log-level=none:colorprim=bt709:transfer=bt709:colormatrix=bt709";
+    let params =
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:colorprim=bt709:transfer=bt709:colormatrix=bt709";
     let stream = video_of(&described("YUV420P10", props), params, "out.hevc");
     assert_shows(&stream, &BT709.1[..3], params);
 }
@@ -247,7 +252,15 @@ fn hdr10_is_in_the_bitstream() {
 fn hdr10_is_in_h264s_messages() {
     let traced = with_file(&hdr10_clip(), ENCODERS[0], "out.h264", |path| {
         let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-hide_banner", "-i"]).arg(path).args(["-c", "copy", "-bsf:v", "trace_headers", "-f", "null", "-"]);
+        ffmpeg.args(["-hide_banner", "-i"]).arg(path).args([
+            "-c",
+            "copy",
+            "-bsf:v",
+            "trace_headers",
+            "-f",
+            "null",
+            "-",
+        ]);
         String::from_utf8_lossy(&ffmpeg.output().unwrap().stderr).into_owned()
     });
     let value = |field: &str| {
@@ -288,7 +301,8 @@ fn sample_aspect_survives() {
 #[test]
 fn the_commands_aspect_wins() {
     for encoder in &ENCODERS[..3] {
-        let stream = video_of(&described("YUV420P8", "_SARNum=32, _SARDen=27"), &format!("{encoder} -aspect 4:3"), "out.mkv");
+        let stream =
+            video_of(&described("YUV420P8", "_SARNum=32, _SARDen=27"), &format!("{encoder} -aspect 4:3"), "out.mkv");
         assert_shows(&stream, &[("display_aspect_ratio", "4:3"), ("sample_aspect_ratio", "3:4")], encoder);
     }
 }
@@ -323,7 +337,9 @@ fn constant_rates_are_exact() {
     let rates = [(24000, 1001), (30000, 1001), (25, 1), (25, 2), (120_000, 1001), (2997, 125), (48, 1)];
     for (num, den) in rates {
         let script = Script::from_text(text_script(&format!("clip = {}", at_rate(num, den, 10))));
-        for (encoder, name) in [(ENCODERS[0], "out.mkv"), (ENCODERS[0], "out.mp4"), (ENCODERS[0], "out.nut"), (ENCODERS[2], "out.ivf")] {
+        for (encoder, name) in
+            [(ENCODERS[0], "out.mkv"), (ENCODERS[0], "out.mp4"), (ENCODERS[0], "out.nut"), (ENCODERS[2], "out.ivf")]
+        {
             with_file(&script, encoder, name, |path| {
                 let stream = probe_video(path);
                 let period = f64::from(den) / f64::from(num);
@@ -393,7 +409,8 @@ fn a_variable_rate_is_exact_and_does_not_drift() {
 
 #[test]
 fn a_variable_rate_is_exact_in_av1() {
-    let parts = format!("clip = core.std.Splice([{}, {}], mismatch=True)", at_rate(24000, 1001, 12), at_rate(30000, 1001, 12));
+    let parts =
+        format!("clip = core.std.Splice([{}, {}], mismatch=True)", at_rate(24000, 1001, 12), at_rate(30000, 1001, 12));
     let film = (0..12).map(|index| f64::from(index) * 1001.0 / 24000.0);
     let video = (0..12).map(|index| 12.0 * 1001.0 / 24000.0 + f64::from(index) * 1001.0 / 30000.0);
     let wanted: Vec<f64> = film.chain(video).collect();
@@ -424,7 +441,8 @@ fn durations_that_contradict_the_rate_win() {
          clip = core.std.FrameEval(fast, lambda n: slow if n >= 20 else fast)",
         at_rate(25, 1, 40)
     );
-    let wanted: Vec<f64> = (0..40).map(|n: u32| f64::from(n.min(20)) * 0.04 + f64::from(n.max(20) - 20) * 0.1).collect();
+    let wanted: Vec<f64> =
+        (0..40).map(|n: u32| f64::from(n.min(20)) * 0.04 + f64::from(n.max(20) - 20) * 0.1).collect();
     let script = Script::from_text(text_script(&liar));
     with_file(&script, ENCODERS[0], "out.mp4", |path| assert_times(path, &wanted, EXACT));
     // The command's word goes first.

@@ -77,9 +77,7 @@ fn wanted_format(
     clip: PixelFormat,
     accepted: &[PixelFormat],
 ) -> Result<Option<PixelFormat>> {
-    let refuse = |message: String| {
-        Err(Error::Encoder { stage: encoder.to_owned(), message, log: Vec::new() })
-    };
+    let refuse = |message: String| Err(Error::Encoder { stage: encoder.to_owned(), message, log: Vec::new() });
     let takes = || accepted.iter().map(|format| format.name()).collect::<Vec<_>>().join(", ");
     if let Some(name) = &command.pixel_format {
         let Some(format) = PixelFormat::from_name(name) else {
@@ -101,7 +99,9 @@ fn wanted_format(
     };
     match accepted.iter().find(alike) {
         Some(format) => Ok(Some(*format)),
-        None => refuse(format!("it does not take {depth}-bit samples in the clip's colour format; it takes {}", takes())),
+        None => {
+            refuse(format!("it does not take {depth}-bit samples in the clip's colour format; it takes {}", takes()))
+        }
     }
 }
 

@@ -182,11 +182,7 @@ fn finished(
     }
 }
 
-fn work(
-    job: Job,
-    open: impl FnOnce() -> Result<(Arc<dyn FrameSource>, PixelFormat)>,
-    events: &Sender<Event>,
-) {
+fn work(job: Job, open: impl FnOnce() -> Result<(Arc<dyn FrameSource>, PixelFormat)>, events: &Sender<Event>) {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let (source, format) = open()?;
         pipeline::run(&job, &source, format, &mut |progress| drop(events.try_send(Event::Progress(progress))))

@@ -56,3 +56,8 @@ pub use report::{Progress, Report};
 pub use script::{Clip, SOURCE_VARIABLE, Script};
 pub use timing::Timing;
 pub use units::{FrameRange, Rational};
+
+/// The README's examples compile too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -4,12 +4,10 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi as av;
 
-use crate::ffi::frame::AvFrame;
 use crate::ffi::AvError;
+use crate::ffi::frame::AvFrame;
 pub use crate::ffi::pixel_format::PixelFormat;
-use crate::frames::{
-    ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, SampleType, VideoFormat,
-};
+use crate::frames::{ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, SampleType, VideoFormat};
 
 impl PixelFormat {
     /// The format that holds VapourSynth's planes as they are, if libav has one.

@@ -38,11 +38,8 @@ impl Job {
             return Err(output_error(&output, format!("the container {} does not write one file", format.name())));
         }
         let encoder = choose_encoder(command, format, &output)?;
-        let codec = if encoder == RAV1E {
-            Some(ffmpeg_next::ffi::AVCodecID::AV_CODEC_ID_AV1)
-        } else {
-            Codec::id_of(&encoder)
-        };
+        let codec =
+            if encoder == RAV1E { Some(ffmpeg_next::ffi::AVCodecID::AV_CODEC_ID_AV1) } else { Codec::id_of(&encoder) };
         if codec.and_then(|codec| format.takes(codec)) == Some(false) {
             let reason = format!("the container {} cannot hold what {encoder} makes", format.name());
             return Err(output_error(&output, reason));

@@ -328,9 +328,10 @@ fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Conv
         _ => converter.time_base(),
     };
     let rough_rate = || Rational::new(1, picture.duration().max(1)).zip(time_base.inverse());
-    let frame_rate = converter
-        .frame_rate()
-        .or_else(|| rough_rate().and_then(|(per_tick, ticks)| Rational::new(ticks.num() * per_tick.num(), ticks.den() * per_tick.den())));
+    let frame_rate = converter.frame_rate().or_else(|| {
+        rough_rate()
+            .and_then(|(per_tick, ticks)| Rational::new(ticks.num() * per_tick.num(), ticks.den() * per_tick.den()))
+    });
     let sample_aspect = match job.command.aspect {
         Some(aspect) => Rational::new(aspect.num() * i64::from(height), aspect.den() * i64::from(width)),
         None => converter.sample_aspect(),

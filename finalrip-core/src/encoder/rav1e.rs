@@ -18,8 +18,18 @@ use super::{Encoder, EncoderError, Received, VideoParameters};
 
 /// What rav1e takes, best first where a choice has to be made.
 pub(crate) const PIXEL_FORMATS: [&str; 12] = [
-    "yuv420p", "yuv420p10", "yuv420p12", "yuv422p", "yuv422p10", "yuv422p12", "yuv444p", "yuv444p10", "yuv444p12",
-    "gray", "gray10", "gray12",
+    "yuv420p",
+    "yuv420p10",
+    "yuv420p12",
+    "yuv422p",
+    "yuv422p10",
+    "yuv422p12",
+    "yuv444p",
+    "yuv444p10",
+    "yuv444p12",
+    "gray",
+    "gray10",
+    "gray12",
 ];
 
 /// A rav1e context; samples of 8 bits are held in bytes, deeper ones in two.
@@ -225,11 +235,8 @@ fn describe_color(config: &mut rav::EncoderConfig, video: &VideoParameters) {
     );
     if let (Some(color_primaries), Some(transfer_characteristics), Some(matrix_coefficients)) = codes {
         let known = [color.primaries, color.transfer, color.matrix].iter().any(|&code| code != 2);
-        config.color_description = known.then_some(rav::ColorDescription {
-            color_primaries,
-            transfer_characteristics,
-            matrix_coefficients,
-        });
+        config.color_description =
+            known.then_some(rav::ColorDescription { color_primaries, transfer_characteristics, matrix_coefficients });
     }
 }
 
@@ -239,14 +246,15 @@ fn describe_hdr(config: &mut rav::EncoderConfig, hdr: &HdrMetadata) {
         x: (x * 65_536.0).round() as u16,
         y: (y * 65_536.0).round() as u16,
     };
-    config.mastering_display = hdr.mastering.map(|MasteringDisplay { primaries, white_point, min_luminance, max_luminance }| {
-        rav::MasteringDisplay {
-            primaries: primaries.map(chromaticity),
-            white_point: chromaticity(white_point),
-            max_luminance: (max_luminance * 256.0).round() as u32,
-            min_luminance: (min_luminance * 16_384.0).round() as u32,
-        }
-    });
+    config.mastering_display =
+        hdr.mastering.map(|MasteringDisplay { primaries, white_point, min_luminance, max_luminance }| {
+            rav::MasteringDisplay {
+                primaries: primaries.map(chromaticity),
+                white_point: chromaticity(white_point),
+                max_luminance: (max_luminance * 256.0).round() as u32,
+                min_luminance: (min_luminance * 16_384.0).round() as u32,
+            }
+        });
     config.content_light = hdr.light.map(|light| rav::ContentLight {
         max_content_light_level: light.max_content,
         max_frame_average_light_level: light.max_frame_average,

@@ -145,11 +145,7 @@ impl StreamParameters {
     }
 
     /// The parameters of a video stream that no codec context describes: the rav1e backend's.
-    pub(crate) fn for_video(
-        codec: av::AVCodecID,
-        video: &VideoParameters,
-        extradata: &[u8],
-    ) -> Result<Self, AvError> {
+    pub(crate) fn for_video(codec: av::AVCodecID, video: &VideoParameters, extradata: &[u8]) -> Result<Self, AvError> {
         let mut parameters = Self::empty()?;
         // SAFETY: owned and exclusive; every field is a plain value.
         let raw = unsafe { parameters.raw.as_mut() };
@@ -199,7 +195,10 @@ impl StreamParameters {
             );
         }
         if let Some(light) = &hdr.light {
-            self.add_side_data(av::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL, bytes_of(&RawContentLight::from(light)));
+            self.add_side_data(
+                av::AVPacketSideDataType::AV_PKT_DATA_CONTENT_LIGHT_LEVEL,
+                bytes_of(&RawContentLight::from(light)),
+            );
         }
     }
 
@@ -388,7 +387,8 @@ impl CodecContext {
             return Vec::new();
         }
         // SAFETY: libav keeps `nb_coded_side_data` entries there.
-        let entries = unsafe { std::slice::from_raw_parts(raw.coded_side_data, raw.nb_coded_side_data.max(0) as usize) };
+        let entries =
+            unsafe { std::slice::from_raw_parts(raw.coded_side_data, raw.nb_coded_side_data.max(0) as usize) };
         let bytes = |entry: &av::AVPacketSideData| {
             // SAFETY: each entry holds `size` bytes at `data`.
             unsafe { std::slice::from_raw_parts(entry.data, entry.size) }.to_vec()
@@ -481,7 +481,8 @@ fn refused(code: AvError, log: &LogTail) -> EncoderError {
 /// libx264, libx265 and libsvtav1 only warn about a key or value of `-x264-params` and its like that they cannot read,
 /// and encode without it. Here that is an error, since the user asked for it.
 fn reject_ignored_parameters(log: &LogTail) -> Result<(), EncoderError> {
-    const COMPLAINTS: [&str; 4] = ["Error parsing option", "Unknown option", "Invalid value for", "Error setting option"];
+    const COMPLAINTS: [&str; 4] =
+        ["Error parsing option", "Unknown option", "Invalid value for", "Error setting option"];
     let ignored = log.lines().into_iter().find(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint)));
     ignored.map_or(Ok(()), |line| Err(EncoderError { message: line, log: Vec::new() }))
 }

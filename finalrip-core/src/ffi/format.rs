@@ -127,7 +127,12 @@ impl OutputContext {
         let mut raw = ptr::null_mut();
         // SAFETY: a static muxer and a terminated string; on success the context is ours.
         AvError::check(unsafe {
-            av::avformat_alloc_output_context2(&raw mut raw, format.0.as_ptr().cast_const().cast(), ptr::null(), url.as_ptr())
+            av::avformat_alloc_output_context2(
+                &raw mut raw,
+                format.0.as_ptr().cast_const().cast(),
+                ptr::null(),
+                url.as_ptr(),
+            )
         })?;
         let context = Self { raw: NonNull::new(raw).ok_or(AvError::NO_MEMORY)?, log: log.clone() };
         if format.writes_a_file() {

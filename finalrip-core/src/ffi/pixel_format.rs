@@ -55,9 +55,8 @@ impl PixelFormat {
     /// log2 of the chroma subsampling, horizontally and vertically.
     #[must_use]
     pub fn subsampling(self) -> (u32, u32) {
-        self.descriptor().map_or((0, 0), |descriptor| {
-            (u32::from(descriptor.log2_chroma_w), u32::from(descriptor.log2_chroma_h))
-        })
+        self.descriptor()
+            .map_or((0, 0), |descriptor| (u32::from(descriptor.log2_chroma_w), u32::from(descriptor.log2_chroma_h)))
     }
 
     /// Whether the samples are R, G and B.

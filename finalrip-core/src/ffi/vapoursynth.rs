@@ -71,8 +71,9 @@ impl Api {
         // SAFETY: any version may be asked for; null says that it is not to be had.
         let script = unsafe { get_api(VSSCRIPT_API).as_ref() }.ok_or_else(|| last_error(library))?;
         // SAFETY: the table is static; null says that the version is not to be had.
-        let core = unsafe { call!(script, getVSAPI(VAPOURSYNTH_API)).as_ref() }
-            .ok_or_else(|| format!("it lacks VapourSynth API {}.{}", vs::VAPOURSYNTH_API_MAJOR, vs::VAPOURSYNTH_API_MINOR))?;
+        let core = unsafe { call!(script, getVSAPI(VAPOURSYNTH_API)).as_ref() }.ok_or_else(|| {
+            format!("it lacks VapourSynth API {}.{}", vs::VAPOURSYNTH_API_MAJOR, vs::VAPOURSYNTH_API_MINOR)
+        })?;
         Ok(Self { script, core })
     }
 }
@@ -129,7 +130,8 @@ impl Environment {
     pub(crate) fn run_text(&self, text: &str, name: &str) -> Result<(), String> {
         let (text, name) = (script_text(text)?, c_string(name));
         // SAFETY: a valid script and two terminated strings, read during the call only.
-        let code = unsafe { call!(self.api.script, evaluateBuffer(self.handle.as_ptr(), text.as_ptr(), name.as_ptr())) };
+        let code =
+            unsafe { call!(self.api.script, evaluateBuffer(self.handle.as_ptr(), text.as_ptr(), name.as_ptr())) };
         self.check(code)
     }
 
@@ -503,9 +505,7 @@ impl PropertyMap {
     fn light(&self) -> Option<ContentLight> {
         let level = |name: &CStr| u16::try_from(self.integer(name)?).ok();
         let (max_content, average) = (level(c"ContentLightLevelMax"), level(c"ContentLightLevelAverage"));
-        (max_content.is_some() || average.is_some()).then(|| ContentLight {
-            max_content: max_content.unwrap_or(0),
-            max_frame_average: average.unwrap_or(0),
-        })
+        (max_content.is_some() || average.is_some())
+            .then(|| ContentLight { max_content: max_content.unwrap_or(0), max_frame_average: average.unwrap_or(0) })
     }
 }
