@@ -102,12 +102,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     let cancel = CancelToken::new();
     let on_interrupt = cancel.clone();
     ctrlc::set_handler(move || on_interrupt.cancel()).context("cannot watch for Ctrl-C")?;
-    let mut options = Options::default();
-    options.range = arguments.range.map(|range| full_range(&script, range)).transpose()?;
-    options.ignore_props = arguments.ignore_props;
-    options.timing = arguments.timing.into();
-    options.requests = arguments.requests;
-    options.cancel = cancel;
+    let options = Options {
+        range: arguments.range.map(|range| full_range(&script, range)).transpose()?,
+        ignore_props: arguments.ignore_props,
+        timing: arguments.timing.into(),
+        requests: arguments.requests,
+        cancel,
+        ..Options::default()
+    };
     let bar = progress_bar(arguments.json);
     let report = finalrip_core::encode(&script, &command, &arguments.output, &options, |progress| show(&bar, progress));
     bar.finish_and_clear();

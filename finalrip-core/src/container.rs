@@ -1,4 +1,4 @@
-//! Containers: the one place where timestamps are rescaled, and where a finished file takes its name.
+//! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
 mod partial;
 
@@ -27,7 +27,7 @@ pub(crate) struct MuxerSettings {
     pub(crate) stream: StreamSettings,
 }
 
-/// Writes one video stream into a file that gets its name at the end.
+/// Writes one video stream into a file that gets its name when all went well.
 #[derive(Debug)]
 pub(crate) struct Muxer {
     context: OutputContext,
@@ -118,12 +118,12 @@ impl Muxer {
         self.context.position()
     }
 
-    /// Completes the file, makes it durable and gives it its name. Returns its size.
+    /// Completes the file and makes it durable, still under its temporary name. Returns its size.
     pub(crate) fn finish(mut self) -> Result<u64> {
         self.filter(None)?;
         let Self { context, file, target, log, .. } = self;
         context.finish().map_err(|code| failed(&target, code, &log))?;
-        file.publish().map_err(|error| output_error(&target, error.to_string()))
+        file.complete().map_err(|error| output_error(&target, error.to_string()))
     }
 }
 

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::cancel::CancelToken;
+use crate::container::{PartialFile, output_error};
 use crate::encoder::command::EncodeCommand;
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
@@ -162,19 +163,21 @@ fn next_event(inbox: &Receiver<Event>) -> Option<Event> {
     }
 }
 
-fn finished(
-    result: Result<Report>,
-    thrown: Option<String>,
-    cancelled: bool,
-    file: &crate::container::PartialFile,
-) -> Result<Report> {
+fn finished(result: Result<Report>, thrown: Option<String>, cancelled: bool, file: &PartialFile) -> Result<Report> {
     if let Some(message) = thrown {
         file.discard();
         return Err(Error::Callback { message });
     }
     match result {
-        // The file was in place before the cancel was seen.
-        Ok(report) => Ok(report),
+        Ok(report) if !cancelled => {
+            // Here, where the callback has seen everything and may not fail any more, and not on the worker.
+            file.publish().map_err(|error| output_error(file.target(), error.to_string()))?;
+            Ok(report)
+        }
+        Ok(_) => {
+            file.discard();
+            Err(Error::Cancelled)
+        }
         Err(error) => {
             file.discard();
             Err(if cancelled { Error::Cancelled } else { error })
@@ -183,10 +186,17 @@ fn finished(
 }
 
 fn work(job: Job, open: impl FnOnce() -> Result<(Arc<dyn FrameSource>, PixelFormat)>, events: &Sender<Event>) {
+    // A caller who is slow to listen misses some progress, but not the last.
+    let mut missed = None;
     let result = catch_unwind(AssertUnwindSafe(|| {
         let (source, format) = open()?;
-        pipeline::run(&job, &source, format, &mut |progress| drop(events.try_send(Event::Progress(progress))))
+        pipeline::run(&job, &source, format, &mut |progress| {
+            missed = events.try_send(Event::Progress(progress)).err().map(TrySendError::into_inner);
+        })
     }));
+    if let Some(last) = missed {
+        drop(events.send(last));
+    }
     let result = result.unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))));
     drop(events.send(Event::Done(Box::new(result))));
 }

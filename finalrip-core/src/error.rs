@@ -52,7 +52,7 @@ pub enum Error {
 
     /// The encode command does not mean anything here.
     #[error("the encode command is not valid: {0}")]
-    Command(#[from] CommandError),
+    Command(CommandError),
 
     /// The encoder, or a filter in front of it, refused its settings or its input.
     #[error("{stage} failed: {message}{}", log_tail(.log))]
@@ -88,6 +88,13 @@ pub enum Error {
     /// A fault of this library: a worker thread ended without a result.
     #[error("internal error: {0}; please report it")]
     Internal(String),
+}
+
+// By hand: with thiserror's `from` the inner message, which the text holds already, would be the cause as well.
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
 }
 
 fn indent(lines: &[String]) -> String {

@@ -146,7 +146,8 @@ pub fn script_hashes(script: &Path, source: Option<&Path>, pix_fmt: &str) -> Vec
     frame_hashes(&raw, pix_fmt)
 }
 
-fn hashes_of(framemd5: &[u8]) -> Vec<String> {
+/// The hashes of ffmpeg's framemd5, one a frame.
+pub fn hashes_of(framemd5: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(framemd5);
     let hash = |line: &str| line.rsplit(',').next().map(|hash| hash.trim().to_owned());
     text.lines().filter(|line| !line.starts_with('#')).filter_map(hash).collect()

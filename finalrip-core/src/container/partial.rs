@@ -76,22 +76,30 @@ impl PartialFile {
         Ok(at)
     }
 
-    /// Makes the file durable and gives it the target's name. Returns its size in bytes.
-    pub(crate) fn publish(&self) -> io::Result<u64> {
+    /// Makes the complete file durable, still under its temporary name. Returns its size in bytes.
+    pub(crate) fn complete(&self) -> io::Result<u64> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Partial(path) => {
+                let file = File::open(path)?;
+                file.sync_all()?;
+                Ok(file.metadata()?.len())
+            }
+            State::InPlace => Ok(0),
+            State::NotCreated | State::Discarded => Err(discarded()),
+        }
+    }
+
+    /// Gives the complete file the target's name.
+    pub(crate) fn publish(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Discarded) {
             State::Partial(path) => {
-                let file = File::open(&path)?;
-                file.sync_all()?;
-                let size = file.metadata()?.len();
                 path.persist(&self.target).map_err(|error| error.error)?;
                 // The new name is durable only with its folder.
-                if let Some(folder) = self.target.parent() {
-                    File::open(folder)?.sync_all()?;
-                }
-                Ok(size)
+                self.target.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
             }
-            State::InPlace => Ok(0),
+            State::InPlace => Ok(()),
             State::NotCreated | State::Discarded => Err(discarded()),
         }
     }
