@@ -61,10 +61,10 @@ fn leaves_nothing<T>(name: &str, fail: &dyn Fn(&Path) -> T) -> T {
 fn leaves_the_old_file<T>(name: &str, fail: &dyn Fn(&Path) -> T) -> T {
     let folder = scratch();
     let target = folder.path().join(name);
-    std::fs::write(&target, "the file of before").unwrap();
+    std::fs::write(&target, "the file of before").expect("a file");
     let outcome = fail(&target);
     assert_eq!(files_in(folder.path()), [name], "a failed encode left something beside the old file");
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), "the file of before");
+    assert_eq!(std::fs::read_to_string(&target).expect("the file"), "the file of before");
     outcome
 }
 
@@ -486,7 +486,7 @@ fn bare_child(folder: &Path) -> Command {
 
 /// What a child that must fail with exit code 1 says.
 fn child_failure(child: &mut Command) -> String {
-    let Output { status, stderr, .. } = child.stdin(Stdio::null()).output().unwrap();
+    let Output { status, stderr, .. } = child.stdin(Stdio::null()).output().expect("the example runs");
     let said = String::from_utf8_lossy(&stderr).into_owned();
     assert_eq!(status.code(), Some(1), "{child:?}\n{said}");
     said
@@ -567,7 +567,7 @@ fn a_panic_in_the_progress_callback_becomes_an_error() {
 fn an_old_file_is_replaced_when_the_new_one_is_complete() {
     let folder = scratch();
     let target: PathBuf = folder.path().join("out.mkv");
-    std::fs::write(&target, "the file of before").unwrap();
+    std::fs::write(&target, "the file of before").expect("a file");
     let report = encode(&good(), X264, &target);
     assert_eq!(files_in(folder.path()), ["out.mkv"]);
     assert_eq!(std::fs::metadata(&target).unwrap().len(), report.bytes);

@@ -29,7 +29,7 @@ fn compare(
     let report = encode_with(&script, &format!("ffmpeg -i - {arguments} -f {format}"), &ours, &options);
     let words: Vec<&str> = arguments.split_whitespace().chain(["-f", format]).collect();
     pipe_to_ffmpeg(path, source, &words, &theirs);
-    let (ours, theirs) = (std::fs::read(&ours).unwrap(), std::fs::read(&theirs).unwrap());
+    let (ours, theirs) = (std::fs::read(&ours).expect("our file"), std::fs::read(&theirs).expect("the judge's file"));
     assert!(!theirs.is_empty(), "the judge wrote nothing for {arguments}");
     assert_eq!(report.bytes, ours.len() as u64, "the report's size");
     let first = ours.iter().zip(&theirs).position(|(a, b)| a != b);

@@ -1,11 +1,10 @@
 //! The backend for the `rav1e` crate: AV1 without a C library.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use ffmpeg_next::ffi::AVCodecID;
+use finalrip_rav1e::prelude as rav;
 use num_traits::FromPrimitive;
-use rav1e::prelude as rav;
 
 use crate::ffi::{Packet, StreamParameters};
 use crate::frames::{HdrMetadata, MasteringDisplay};
@@ -32,15 +31,9 @@ pub(crate) const PIXEL_FORMATS: [&str; 12] = [
     "gray12",
 ];
 
-/// A rav1e context; samples of 8 bits are held in bytes, deeper ones in two.
-enum Context {
-    Shallow(Box<rav::Context<u8>>),
-    Deep(Box<rav::Context<u16>>),
-}
-
 /// A rav1e encoder.
 pub(crate) struct Rav1eEncoder {
-    context: Context,
+    context: finalrip_rav1e::Encoder,
     video: VideoParameters,
     stream: Option<StreamParameters>,
     /// Times of the frames whose packets are still to come: rav1e counts frames and returns them in display order.
@@ -57,12 +50,8 @@ impl Rav1eEncoder {
         let config = rav::Config::new()
             .with_encoder_config(encoder_config(&video, &options)?)
             .with_threads(options.threads.unwrap_or(0));
-        let invalid = |error: rav::InvalidConfig| EncoderError::plain(error.to_string());
-        let context = if video.format.depth() == 8 {
-            Context::Shallow(Box::new(config.new_context().map_err(invalid)?))
-        } else {
-            Context::Deep(Box::new(config.new_context().map_err(invalid)?))
-        };
+        let context = finalrip_rav1e::Encoder::new(&config, video.format.depth());
+        let context = context.map_err(|error| EncoderError::plain(error.to_string()))?;
         Ok(Self { context, video, stream: None, times: VecDeque::new() })
     }
 
@@ -88,29 +77,20 @@ impl Encoder for Rav1eEncoder {
 
     fn send(&mut self, picture: Picture) -> Result<(), EncoderError> {
         self.times.push_back(picture.pts());
-        match &mut self.context {
-            Context::Shallow(context) => send(context, &picture, 1),
-            Context::Deep(context) => send(context, &picture, 2),
-        }
+        let planes: Vec<(&[u8], usize)> = (0..3).map_while(|index| picture.plane(index)).collect();
+        self.context.send(&planes).map_err(failed)
     }
 
     fn drain(&mut self) -> Result<(), EncoderError> {
-        match &mut self.context {
-            Context::Shallow(context) => context.flush(),
-            Context::Deep(context) => context.flush(),
-        }
+        self.context.flush();
         Ok(())
     }
 
     fn receive(&mut self) -> Result<Received, EncoderError> {
-        let next = match &mut self.context {
-            Context::Shallow(context) => receive(context),
-            Context::Deep(context) => receive(context),
-        };
-        let (data, is_key) = match next? {
-            Next::Unit(data, is_key) => (data, is_key),
-            Next::NeedsInput => return Ok(Received::NeedsInput),
-            Next::Finished => return Ok(Received::Finished),
+        let (data, is_key) = match self.context.receive().map_err(failed)? {
+            finalrip_rav1e::Received::Unit(data, is_key) => (data, is_key),
+            finalrip_rav1e::Received::NeedsInput => return Ok(Received::NeedsInput),
+            finalrip_rav1e::Received::Finished => return Ok(Received::Finished),
         };
         if self.stream.is_none() {
             self.describe(&data)?;
@@ -128,39 +108,8 @@ impl Encoder for Rav1eEncoder {
     }
 }
 
-/// What rav1e has to say after a call.
-enum Next {
-    Unit(Vec<u8>, bool),
-    NeedsInput,
-    Finished,
-}
-
-fn receive<T: rav::Pixel>(context: &mut rav::Context<T>) -> Result<Next, EncoderError> {
-    loop {
-        match context.receive_packet() {
-            Ok(packet) => return Ok(Next::Unit(packet.data, packet.frame_type == rav::FrameType::KEY)),
-            // A frame was encoded that is not shown yet.
-            Err(rav::EncoderStatus::Encoded) => {}
-            Err(rav::EncoderStatus::NeedMoreData) => return Ok(Next::NeedsInput),
-            Err(rav::EncoderStatus::LimitReached) => return Ok(Next::Finished),
-            Err(status) => return Err(EncoderError::plain(status.to_string())),
-        }
-    }
-}
-
-/// Copies the planes into a frame of rav1e's, which pads them to its own layout.
-fn send<T: rav::Pixel>(
-    context: &mut rav::Context<T>,
-    picture: &Picture,
-    bytes_per_sample: usize,
-) -> Result<(), EncoderError> {
-    let mut frame = context.new_frame();
-    for (index, plane) in frame.planes.iter_mut().enumerate() {
-        // A gray picture has one plane; rav1e's other two are not read then.
-        let Some((data, stride)) = picture.plane(index) else { break };
-        plane.copy_from_raw_u8(data, stride, bytes_per_sample);
-    }
-    context.send_frame(Arc::new(frame)).map_err(|status| EncoderError::plain(status.to_string()))
+fn failed(status: rav::EncoderStatus) -> EncoderError {
+    EncoderError::plain(status.to_string())
 }
 
 /// What the command says of colour goes before what the pictures say.
