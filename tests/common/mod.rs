@@ -133,7 +133,8 @@ pub fn packet_times(path: &Path) -> Vec<f64> {
 /// The decoded frames as ffmpeg hashes them, one line a frame, in `pix_fmt`.
 pub fn frame_hashes(path: &Path, pix_fmt: &str) -> Vec<String> {
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-v", "error", "-i"]).arg(path).args(["-fps_mode", "passthrough", "-pix_fmt", pix_fmt]);
+    ffmpeg.args(["-v", "error", "-i"]).arg(path).args(["-map", "0:v:0"]);
+    ffmpeg.args(["-fps_mode", "passthrough", "-pix_fmt", pix_fmt]);
     ffmpeg.args(["-f", "framemd5", "-"]);
     hashes_of(&run(&mut ffmpeg))
 }

@@ -59,7 +59,10 @@ impl OutputFormat {
 
     /// Whether frames may lie apart unevenly; raw streams and AVI cannot.
     pub(crate) fn allows_variable_rate(&self) -> bool {
-        self.has_flag(av::AVFMT_VARIABLE_FPS as c_int) && !self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int)
+        // MP4 and its like keep every time, but libav did not say so before 6.0.
+        const MP4: [&str; 8] = ["mov", "mp4", "3gp", "3g2", "psp", "ipod", "ismv", "f4v"];
+        let variable = self.has_flag(av::AVFMT_VARIABLE_FPS as c_int) || MP4.contains(&self.name().as_str());
+        variable && !self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int)
     }
 
     /// Whether the muxer writes a file at all.
