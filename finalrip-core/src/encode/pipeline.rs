@@ -69,7 +69,7 @@ impl From<Stop> for Error {
 }
 
 /// How often free memory goes back to the system; a trim takes about a millisecond.
-const TRIM_INTERVAL: Duration = Duration::from_millis(250);
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One pass over the frames with one kind of timing.
 struct Pass<'a> {
