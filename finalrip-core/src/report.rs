@@ -1,6 +1,6 @@
 //! What an encode tells while it runs and when it is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -35,7 +35,8 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The file, absolute.
+    /// The file, absolute. Serialised with U+FFFD for what is not UTF-8.
+    #[serde(serialize_with = "path_text")]
     pub output: PathBuf,
     /// The container's short name, such as `matroska`.
     pub container: String,
@@ -70,6 +71,10 @@ pub struct Report {
     pub elapsed: Duration,
     /// Frames a second over `elapsed`.
     pub fps: f64,
+}
+
+fn path_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -82,7 +82,11 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 /// Runs a judge and returns its standard output; panics with its standard error when it fails.
+///
+/// In a folder of its own choice: while a script is evaluated on another thread, this process is in the script's folder,
+/// which may be gone the next moment.
 pub fn run(command: &mut Command) -> Vec<u8> {
+    command.current_dir(root());
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     check(command, output)
 }
@@ -99,7 +103,7 @@ pub fn pipe_to_ffmpeg(script: &Path, source: Option<&Path>, arguments: &[&str], 
     if let Some(source) = source {
         vspipe.env("FINALRIP_SOURCE", source);
     }
-    let mut vspipe = vspipe.spawn().expect("vspipe from .venv: run `make setup`");
+    let mut vspipe = vspipe.current_dir(root()).spawn().expect("vspipe from .venv: run `make setup`");
     let stdout = vspipe.stdout.take().expect("a pipe");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-loglevel", "warning", "-y", "-i", "-"]).args(arguments).arg(out).stdin(stdout);
