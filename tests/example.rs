@@ -207,7 +207,9 @@ fn check_name(name: &OsStr) {
     let is_utf8 = name.to_str().is_some();
     let read = match is_utf8 {
         true => "clip = core.bs.VideoSource(os.environ['FINALRIP_SOURCE'], cachemode=0)[:2].resize.Bilinear(64, 48)",
-        false => "open(os.environ['FINALRIP_SOURCE'], 'rb').close()\nclip = core.std.BlankClip(length=2, format=vs.YUV420P8)",
+        false => {
+            "open(os.environ['FINALRIP_SOURCE'], 'rb').close()\nclip = core.std.BlankClip(length=2, format=vs.YUV420P8)"
+        }
     };
     let text = text_script(&format!("import os\n{read}"));
     let script = if is_utf8 { with(".vpy") } else { "s.vpy".into() };
@@ -218,7 +220,8 @@ fn check_name(name: &OsStr) {
     program.args(["--param", QUIET, "--json", "--source"]).arg(&source).arg("--").arg(&script).arg(&output);
     let ended = output_of(&mut program);
     assert!(ended.status.success(), "{name:?}: {}", String::from_utf8_lossy(&ended.stderr));
-    let mut found: Vec<OsString> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut found: Vec<OsString> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let mut wanted = [script, source, output].map(|path| path.file_name().unwrap().to_owned());
     found.sort();
     wanted.sort();

@@ -204,8 +204,23 @@ fn formats_that_libav_lacks_are_refused() {
 
 #[test]
 fn ffv1_is_lossless() {
-    for libav in ["gray", "gray10le", "gray16le", "yuv420p", "yuv420p10le", "yuv420p16le", "yuv422p12le", "yuv444p14le",
-        "yuv410p", "yuv411p", "yuv440p", "yuv440p10le", "gbrp9le", "gbrp10le", "gbrp16le"] {
+    for libav in [
+        "gray",
+        "gray10le",
+        "gray16le",
+        "yuv420p",
+        "yuv420p10le",
+        "yuv420p16le",
+        "yuv422p12le",
+        "yuv444p14le",
+        "yuv410p",
+        "yuv411p",
+        "yuv440p",
+        "yuv440p10le",
+        "gbrp9le",
+        "gbrp10le",
+        "gbrp16le",
+    ] {
         assert_lossless(libav, "-c:v ffv1 -level 3", "out.mkv");
     }
     assert_lossless("yuv420p", "-c:v ffv1", "out.nut");
@@ -227,7 +242,9 @@ fn x264_is_lossless_at_qp_0() {
 #[test]
 fn x265_is_lossless_when_asked() {
     let lossless = "-c:v libx265 -preset ultrafast -x265-params lossless=1:log-level=none";
-    for libav in ["gray", "gray12le", "yuv420p", "yuv420p10le", "yuv420p12le", "yuv422p10le", "yuv444p", "gbrp", "gbrp10le"] {
+    for libav in
+        ["gray", "gray12le", "yuv420p", "yuv420p10le", "yuv420p12le", "yuv422p10le", "yuv444p", "gbrp", "gbrp10le"]
+    {
         assert_lossless(libav, lossless, "out.mkv");
     }
     for name in ["out.mp4", "out.mov", "out.hevc"] {
@@ -243,7 +260,9 @@ fn other_lossless_encoders() {
     for libav in ["gray", "gray16le", "yuv422p10le", "yuv444p16le", "gbrp12le"] {
         assert_lossless(libav, "-c:v ffvhuff", "out.avi");
     }
-    for (libav, name) in [("yuv420p", "out.webm"), ("yuv444p12le", "out.mkv"), ("gbrp10le", "out.mkv"), ("yuv422p10le", "out.ivf")] {
+    for (libav, name) in
+        [("yuv420p", "out.webm"), ("yuv444p12le", "out.mkv"), ("gbrp10le", "out.mkv"), ("yuv422p10le", "out.ivf")]
+    {
         assert_lossless(libav, "-c:v libvpx-vp9 -lossless 1 -cpu-used 8", name);
     }
 }
@@ -261,7 +280,13 @@ fn x264_and_x265_come_near() {
 
 #[test]
 fn av1_comes_near() {
-    for (libav, name) in [("yuv420p", "out.mkv"), ("yuv420p10le", "out.mp4"), ("yuv420p", "out.ivf"), ("yuv420p10le", "out.obu"), ("yuv420p", "out.webm")] {
+    for (libav, name) in [
+        ("yuv420p", "out.mkv"),
+        ("yuv420p10le", "out.mp4"),
+        ("yuv420p", "out.ivf"),
+        ("yuv420p10le", "out.obu"),
+        ("yuv420p", "out.webm"),
+    ] {
         assert_near(libav, "-c:v libsvtav1 -preset 12 -crf 20", name, NEAR);
         assert_near(libav, "-c:v rav1e -speed 10 -qp 60", name, NEAR);
     }
@@ -270,7 +295,9 @@ fn av1_comes_near() {
 
 #[test]
 fn rav1e_takes_every_depth_and_subsampling() {
-    for libav in ["yuv420p", "yuv420p10le", "yuv420p12le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le", "yuv444p12le"] {
+    for libav in
+        ["yuv420p", "yuv420p10le", "yuv420p12le", "yuv422p", "yuv422p10le", "yuv444p", "yuv444p10le", "yuv444p12le"]
+    {
         assert_near(libav, "-c:v rav1e -speed 10 -qp 60", "out.mkv", NEAR);
     }
 }
@@ -335,7 +362,8 @@ fn every_lossless_pair() {
     ];
     for (command, encoder, name) in encoders {
         let takes = formats_of(encoder);
-        let fitting: Vec<&Format> = FORMATS.iter().filter(|format| takes.iter().any(|name| name == format.libav)).collect();
+        let fitting: Vec<&Format> =
+            FORMATS.iter().filter(|format| takes.iter().any(|name| name == format.libav)).collect();
         assert!(!fitting.is_empty(), "{encoder}: {takes:?}");
         for format in fitting {
             assert_lossless(format.libav, command, name);
@@ -346,8 +374,20 @@ fn every_lossless_pair() {
 #[test]
 #[ignore = "minutes: every format that rav1e and libaom-av1 take"]
 fn every_av1_pair() {
-    for libav in ["gray", "gray10le", "gray12le", "yuv420p", "yuv420p10le", "yuv420p12le", "yuv422p", "yuv422p10le",
-        "yuv422p12le", "yuv444p", "yuv444p10le", "yuv444p12le"] {
+    for libav in [
+        "gray",
+        "gray10le",
+        "gray12le",
+        "yuv420p",
+        "yuv420p10le",
+        "yuv420p12le",
+        "yuv422p",
+        "yuv422p10le",
+        "yuv422p12le",
+        "yuv444p",
+        "yuv444p10le",
+        "yuv444p12le",
+    ] {
         for name in ["out.mkv", "out.mp4", "out.obu"] {
             assert_near(libav, "-c:v rav1e -speed 8 -qp 60", name, NEAR);
             if !libav.starts_with("gray1") {

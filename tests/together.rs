@@ -74,7 +74,13 @@ fn two_encodes_at_the_same_time_see_each_their_own() {
     let folder = folder.path();
     let jobs = [
         particular(folder, "one", 0, ("0.5", "7"), "-c:v libx264 -preset ultrafast -crf 20 -threads 2 -f h264"),
-        particular(folder, "two", 60, ("0.8", "-3"), "-c:v libx265 -preset ultrafast -x265-params log-level=none -f hevc"),
+        particular(
+            folder,
+            "two",
+            60,
+            ("0.8", "-3"),
+            "-c:v libx265 -preset ultrafast -x265-params log-level=none -f hevc",
+        ),
     ];
     let bytes_of = |job: &Particular, name: &str| {
         let output = folder.join(name);
@@ -116,7 +122,11 @@ fn a_scripts_source_does_not_stay() {
 fn the_working_folder_is_given_back() {
     let folder = scratch();
     let before = std::env::current_dir().unwrap();
-    let path = script_file(folder.path(), "here.vpy", &text_script("import os\nclip = core.std.BlankClip(length=len(os.listdir('.')))"));
+    let path = script_file(
+        folder.path(),
+        "here.vpy",
+        &text_script("import os\nclip = core.std.BlankClip(length=len(os.listdir('.')))"),
+    );
     assert_eq!(Script::from_path(path).evaluate().unwrap().info().frames, 1, "the script's folder holds the script");
     assert_eq!(std::env::current_dir().unwrap(), before);
 }
@@ -124,7 +134,9 @@ fn the_working_folder_is_given_back() {
 #[test]
 fn scripts_do_not_see_each_others_variables() {
     let set = Script::from_text(text_script("leaked = 5\nclip = core.std.BlankClip(length=1)")).arg("given", "x");
-    let look = Script::from_text(text_script("clip = core.std.BlankClip(length=1 + ('leaked' in globals()) + ('given' in globals()))"));
+    let look = Script::from_text(text_script(
+        "clip = core.std.BlankClip(length=1 + ('leaked' in globals()) + ('given' in globals()))",
+    ));
     let first = set.evaluate().unwrap();
     assert_eq!(look.evaluate().unwrap().info().frames, 1);
     drop(first);
@@ -176,7 +188,8 @@ fn threads_and_cache_are_set_before_the_script_runs() {
 #[test]
 fn any_line_end_will_do() {
     for end in ["\n", "\r\n", "\r"] {
-        let text = "import vapoursynth as vs\nif True:\n    clip = vs.core.std.BlankClip(length=4)\nclip.set_output()\n";
+        let text =
+            "import vapoursynth as vs\nif True:\n    clip = vs.core.std.BlankClip(length=4)\nclip.set_output()\n";
         assert_eq!(Script::from_text(text.replace('\n', end)).evaluate().unwrap().info().frames, 4, "{end:?}");
     }
 }

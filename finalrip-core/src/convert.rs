@@ -10,6 +10,7 @@ use crate::ffi::codec::Codec;
 use crate::ffi::filter::{FilterGraph, GraphInput};
 use crate::ffi::frame::AvFrame;
 use crate::ffi::log::LogTail;
+use crate::ffi::options::generic_option_number;
 use crate::frames::ClipInfo;
 use crate::picture::{Description, Picture, PixelFormat};
 use crate::units::Rational;
@@ -41,17 +42,53 @@ pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) ->
     chain.extend(command.filters.clone());
     chain.extend(command.size.map(|(width, height)| format!("scale={width}:{height}")));
     chain.extend(command.frame_rate.map(|rate| format!("fps=fps={rate}")));
-    if chain.is_empty() && fits {
+    let colors = negotiated_colors(command, encoder);
+    if chain.is_empty() && fits && colors.is_empty() {
         return Ok(Conversion::None);
     }
     let formats: Vec<String> = match wanted {
         Some(format) => vec![format.name()],
         None => accepted.iter().map(|format| format.name()).collect(),
     };
-    if !formats.is_empty() {
-        chain.push(format!("format=pix_fmts={}", formats.join("|")));
+    let formats = if formats.is_empty() { None } else { Some(format!("pix_fmts={}", formats.join("|"))) };
+    let wishes: Vec<String> = formats.into_iter().chain(colors).collect();
+    if !wishes.is_empty() {
+        chain.push(format!("format={}", wishes.join(":")));
     }
     Ok(Conversion::Filters(chain.join(",")))
+}
+
+/// Since FFmpeg 7.0 the ffmpeg program makes `-colorspace` and `-color_range` wishes of its filter graph: pictures that have
+/// another matrix or range are converted, where before they were only labelled. We do as the linked version does.
+fn negotiated_colors(command: &EncodeCommand, encoder: &str) -> Vec<String> {
+    /// libav's names for the code points of H.273's table 4.
+    const MATRICES: [(i64, &str); 13] = [
+        (0, "gbr"),
+        (1, "bt709"),
+        (4, "fcc"),
+        (5, "bt470bg"),
+        (6, "smpte170m"),
+        (7, "smpte240m"),
+        (8, "ycgco"),
+        (9, "bt2020nc"),
+        (10, "bt2020c"),
+        (11, "smpte2085"),
+        (12, "chroma-derived-nc"),
+        (13, "chroma-derived-c"),
+        (14, "ictcp"),
+    ];
+    const RANGES: [(i64, &str); 2] = [(1, "tv"), (2, "pc")];
+    if !cfg!(ffmpeg_7_0) || encoder == RAV1E {
+        return Vec::new();
+    }
+    let wish = |option: &str, key: &str, names: &[(i64, &str)]| {
+        let value = command.encoder_options.iter().rev().find(|(name, _)| name == option)?;
+        let number = generic_option_number(option, &value.1)?;
+        let (_, name) = names.iter().find(|(code, _)| *code == number)?;
+        Some(format!("{key}={name}"))
+    };
+    let matrix = wish("colorspace", "color_spaces", &MATRICES);
+    matrix.into_iter().chain(wish("color_range", "color_ranges", &RANGES)).collect()
 }
 
 /// What the encoder takes, best first; empty when it does not say.
