@@ -1,6 +1,8 @@
 //! Everything that can go wrong, one test each: the error's kind, a message that says what failed, where, and what to
 //! do about it; and after each of them no file, no partial name, and a file that was there before still untouched.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The example program as a user runs it: arguments, the report, exit codes, Ctrl-C, and odd file names.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
 mod common;
 
 use std::ffi::{OsStr, OsString};
@@ -116,6 +118,7 @@ fn a_bad_command_is_told_once() {
 
 /// Starts the program and interrupts it as Ctrl-C does, once `ready` says so; returns its exit code and how long it
 /// took from then on.
+#[allow(clippy::zombie_processes, reason = "only a test that fails leaves its child behind")]
 fn interrupt(program: &mut Command, ready: impl Fn() -> bool) -> (Option<i32>, Duration) {
     let mut child: Child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let started = Instant::now();

@@ -1,5 +1,7 @@
 //! What y4m loses and this library keeps: colour, HDR10, aspect, fields and timing, read back by ffprobe.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
 mod common;
 
 use std::path::Path;

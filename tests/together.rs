@@ -1,6 +1,8 @@
 //! Beside other things in one process: source plugins with a libav of their own, other encodes with other scripts and
 //! arguments, and the caller's own environment.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
 mod common;
 
 use std::path::{Path, PathBuf};
