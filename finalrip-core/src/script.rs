@@ -151,6 +151,16 @@ impl Script {
     }
 }
 
+/// A path seen from the process's own working folder, and not from that of a script which is being evaluated on another
+/// thread right now; waits for it if need be.
+pub(crate) fn from_working_folder(path: &Path) -> std::io::Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let _alone = EVALUATION.lock().unwrap_or_else(PoisonError::into_inner);
+    std::path::absolute(path)
+}
+
 fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("cannot resolve {}: {error}", path.display()))
 }

@@ -28,7 +28,7 @@ enum State {
 impl PartialFile {
     /// Checks that `target` can become a file, without making one.
     pub(crate) fn new(target: &Path) -> io::Result<Self> {
-        let target = std::path::absolute(target)?;
+        let target = crate::script::from_working_folder(target)?;
         // A symbolic link keeps pointing where it does: the file behind it is replaced.
         let target = fs::canonicalize(&target).unwrap_or(target);
         if target.is_dir() {
