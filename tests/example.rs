@@ -127,7 +127,8 @@ fn interrupt(program: &mut Command, ready: impl Fn() -> bool) -> (Option<i32>, D
         assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
         thread::sleep(Duration::from_millis(20));
     }
-    run(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    // SAFETY: the child has not been waited for, so the number is still its own.
+    assert_eq!(unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) }, 0);
     let asked = Instant::now();
     while asked.elapsed() < Duration::from_secs(20) {
         if let Some(status) = child.try_wait().unwrap() {

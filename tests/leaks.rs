@@ -2,18 +2,9 @@
 
 mod common;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use common::*;
-
-/// The example program beside this test's own binary; cargo builds it for `cargo test`.
-fn example() -> PathBuf {
-    let here = std::env::current_exe().unwrap();
-    let path = here.ancestors().nth(2).unwrap().join("examples/encode");
-    assert!(path.is_file(), "{} is missing: run `cargo build --example encode`", path.display());
-    path
-}
 
 /// Runs an encode under valgrind and returns the blocks of its report, one complaint each.
 fn complaints(command: &str, extra: &[&str]) -> Vec<String> {
@@ -26,7 +17,7 @@ fn complaints(command: &str, extra: &[&str]) -> Vec<String> {
     let script = script_file(folder.path(), "short.vpy", &script);
     let output = Command::new("valgrind")
         .args(["--leak-check=full", "--show-leak-kinds=definite", "--num-callers=40", "--child-silent-after-fork=yes"])
-        .arg(example())
+        .arg(example("encode"))
         .arg(script)
         .arg(folder.path().join("out.mkv"))
         .args(["--param", command])

@@ -157,7 +157,8 @@ fn assert_near(libav: &str, command: &str, name: &str, floor: f64) {
 fn psnr(file: &Path, reference: &Path, pix_fmt: &str) -> f64 {
     let mut ffmpeg = Command::new("ffmpeg");
     // Frame by frame, whatever the containers' time bases say.
-    let graph = format!("[0:v]format={pix_fmt},settb=1/25,setpts=N[a];[1:v]format={pix_fmt},settb=1/25,setpts=N[b];[a][b]psnr");
+    let graph =
+        format!("[0:v]format={pix_fmt},settb=1/25,setpts=N[a];[1:v]format={pix_fmt},settb=1/25,setpts=N[b];[a][b]psnr");
     ffmpeg.args(["-hide_banner", "-i"]).arg(file).arg("-i").arg(reference);
     ffmpeg.args(["-filter_complex", &graph, "-fps_mode", "passthrough", "-f", "null", "-"]).stdin(Stdio::null());
     let said = ffmpeg.output().unwrap().stderr;
