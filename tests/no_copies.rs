@@ -54,14 +54,14 @@ fn blank(width: u32, height: u32, frames: u32) -> Script {
 /// Encodes and returns the most frames that were alive at once; none may be when it is over.
 fn most_alive(command: &str, frames: u32) -> i64 {
     let folder = scratch();
-    let clip = blank(320, 180, frames).evaluate().unwrap();
+    let clip = blank(320, 180, frames).evaluate().expect("a clip");
     let (alive, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
     let source = Counted { inner: clip, alive: Arc::clone(&alive), most: Arc::clone(&most) };
-    let command = EncodeCommand::parse(command).unwrap();
+    let command = EncodeCommand::parse(command).expect("a command");
     let options = Options { requests: Some(4), ..Options::default() };
     let report =
         finalrip_core::encode_source(Arc::new(source), &command, folder.path().join("out.mkv"), &options, |_| {});
-    assert!(report.unwrap().zero_copy);
+    assert!(report.expect("an encode").zero_copy);
     assert_eq!(alive.load(Ordering::SeqCst), 0, "frames are still held after the encode");
     most.load(Ordering::SeqCst)
 }
@@ -102,6 +102,7 @@ fn nothing_grows_over_5000_frames() {
 }
 
 fn resident_bytes() -> i64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() * 4096
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux's process information");
+    let pages: Option<i64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+    pages.expect("the resident pages") * 4096
 }
