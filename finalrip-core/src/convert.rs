@@ -206,7 +206,7 @@ impl Converter {
 
     /// Puts a picture in; then take everything with [`Converter::pull`].
     pub(crate) fn push(&mut self, picture: Picture) -> Result<()> {
-        self.end = picture.pts() + picture.duration();
+        self.end = picture.pts().saturating_add(picture.duration());
         match &mut self.graph {
             None => self.waiting = Some(picture),
             Some(graph) => {

@@ -101,7 +101,7 @@ impl Timeline {
                 let pts = self.elapsed.ticks();
                 self.elapsed.add(duration.ok_or(Misplaced::NoDuration)?);
                 // Two frames may not share a tick; only durations under 0.1 µs come to that.
-                Ok(Placed { pts, duration: (self.elapsed.ticks() - pts).max(1) })
+                Ok(Placed { pts, duration: self.elapsed.ticks().saturating_sub(pts).max(1) })
             }
         }
     }
@@ -124,31 +124,40 @@ impl Elapsed {
     /// Beyond this the common denominator is given up for one of a femtosecond-like fineness.
     const MAX_DEN: i64 = 1_000_000_000_000_000;
 
+    /// No frame is shown for longer, about 68 years: what a script claims beyond would only overflow sums.
+    const LONGEST_SECONDS: i64 = 1 << 31;
+
     fn add(&mut self, duration: Rational) {
+        let longest = Rational::new(Self::LONGEST_SECONDS, 1).unwrap_or(Rational::ONE);
+        let duration = if duration.num() / duration.den() >= Self::LONGEST_SECONDS { longest } else { duration };
         let divisor = gcd(self.den.unsigned_abs(), duration.den().unsigned_abs()) as i64;
         match self.den.checked_mul(duration.den() / divisor).filter(|&den| den <= Self::MAX_DEN) {
             Some(den) => {
-                let mine = self.num * i128::from(den / self.den);
-                self.num = mine + i128::from(duration.num()) * i128::from(den / duration.den());
+                let mine = self.num.saturating_mul(i128::from(den / self.den));
+                let added = i128::from(duration.num()) * i128::from(den / duration.den());
+                self.num = mine.saturating_add(added);
                 self.den = den;
             }
             None => {
-                let fine = |num: i128, den: i64| rounded(num * i128::from(Self::MAX_DEN), i128::from(den));
-                self.num = fine(self.num, self.den) + fine(i128::from(duration.num()), duration.den());
+                let fine =
+                    |num: i128, den: i64| rounded(num.saturating_mul(i128::from(Self::MAX_DEN)), i128::from(den));
+                self.num = fine(self.num, self.den).saturating_add(fine(duration.num().into(), duration.den()));
                 self.den = Self::MAX_DEN;
             }
         }
     }
 
     fn ticks(&self) -> i64 {
-        i64::try_from(rounded(self.num * i128::from(VARIABLE_TICKS), i128::from(self.den))).unwrap_or(i64::MAX)
+        let ticks = rounded(self.num.saturating_mul(i128::from(VARIABLE_TICKS)), i128::from(self.den));
+        i64::try_from(ticks).unwrap_or(i64::MAX)
     }
 
     /// Whether the sum is off `index` periods by more than jitter.
     fn is_off(&self, index: i64, period: Rational) -> bool {
         let tolerance = JITTER_SECONDS.min(period.as_f64() / 4.0);
         let grid = i128::from(index) * i128::from(period.num());
-        let difference = self.num * i128::from(period.den()) - grid * i128::from(self.den);
+        let mine = self.num.saturating_mul(i128::from(period.den()));
+        let difference = mine.saturating_sub(grid.saturating_mul(i128::from(self.den)));
         let scale = self.den as f64 * period.den() as f64;
         (difference as f64 / scale).abs() > tolerance
     }
@@ -156,7 +165,7 @@ impl Elapsed {
 
 /// `num / den` to the nearest whole, halves up; `den` is above 0.
 fn rounded(num: i128, den: i128) -> i128 {
-    (2 * num + den).div_euclid(2 * den)
+    num.saturating_mul(2).saturating_add(den).div_euclid(den.saturating_mul(2))
 }
 
 #[cfg(test)]
@@ -191,6 +200,13 @@ mod tests {
         let total = sum(primes.iter().cycle().take(100_000).map(|&den| (den, den * 24 + 1)));
         let seconds = total.ticks() as f64 / VARIABLE_TICKS as f64;
         assert!((seconds - 100_000.0 / 24.0).abs() < 0.01, "{seconds}");
+    }
+
+    #[test]
+    fn absurd_durations_are_cut_and_not_overflowed() {
+        let elapsed = sum([(i64::MAX, 1), (i64::MAX, 999_983), (i64::MAX, i64::MAX - 1), (1, i64::MAX)]);
+        assert_eq!(elapsed.ticks(), (2 * Elapsed::LONGEST_SECONDS + 1) * VARIABLE_TICKS);
+        assert!(elapsed.is_off(3, Rational::new(i64::MAX, 7).unwrap()));
     }
 
     #[test]

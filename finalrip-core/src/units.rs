@@ -81,6 +81,12 @@ impl Rational {
         Self::new(self.den, self.num)
     }
 
+    /// The exact product, or `None` when it does not fit.
+    #[must_use]
+    pub fn checked_mul(self, other: Self) -> Option<Self> {
+        Self::new(self.num.checked_mul(other.num)?, self.den.checked_mul(other.den)?)
+    }
+
     /// The nearest `f64`.
     #[must_use]
     pub fn as_f64(self) -> f64 {

@@ -219,7 +219,7 @@ impl<'a> Sink<'a> {
             self.last_pts = Some(pts);
             self.pictures += 1;
             meter.pictures += 1;
-            meter.duration = (pts + duration.max(1)) as f64 * to.as_f64();
+            meter.duration = pts.saturating_add(duration.max(1)) as f64 * to.as_f64();
             open.expect(pts, duration);
             open.encoder.send(picture).map_err(|error| encoder_failed(open.encoder.name(), error))?;
             open.write_ready()?;
@@ -327,13 +327,10 @@ fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Conv
         Some(period) if constant => period,
         _ => converter.time_base(),
     };
-    let rough_rate = || Rational::new(1, picture.duration().max(1)).zip(time_base.inverse());
-    let frame_rate = converter.frame_rate().or_else(|| {
-        rough_rate()
-            .and_then(|(per_tick, ticks)| Rational::new(ticks.num() * per_tick.num(), ticks.den() * per_tick.den()))
-    });
+    let rough_rate = || Rational::new(1, picture.duration().max(1))?.checked_mul(time_base.inverse()?);
+    let frame_rate = converter.frame_rate().or_else(rough_rate);
     let sample_aspect = match job.command.aspect {
-        Some(aspect) => Rational::new(aspect.num() * i64::from(height), aspect.den() * i64::from(width)),
+        Some(aspect) => Rational::new(height.into(), width.into()).and_then(|inverse| aspect.checked_mul(inverse)),
         None => converter.sample_aspect(),
     };
     VideoParameters {
