@@ -139,17 +139,15 @@ impl Elapsed {
                 self.den = den;
             }
             None => {
-                let fine =
-                    |num: i128, den: i64| rounded(num.saturating_mul(i128::from(Self::MAX_DEN)), i128::from(den));
-                self.num = fine(self.num, self.den).saturating_add(fine(duration.num().into(), duration.den()));
+                let added = scaled(duration.num().into(), duration.den(), Self::MAX_DEN);
+                self.num = scaled(self.num, self.den, Self::MAX_DEN).saturating_add(added);
                 self.den = Self::MAX_DEN;
             }
         }
     }
 
     fn ticks(&self) -> i64 {
-        let ticks = rounded(self.num.saturating_mul(i128::from(VARIABLE_TICKS)), i128::from(self.den));
-        i64::try_from(ticks).unwrap_or(i64::MAX)
+        i64::try_from(scaled(self.num, self.den, VARIABLE_TICKS)).unwrap_or(i64::MAX)
     }
 
     /// Whether the sum is off `index` periods by more than jitter.
@@ -163,9 +161,12 @@ impl Elapsed {
     }
 }
 
-/// `num / den` to the nearest whole, halves up; `den` is above 0.
-fn rounded(num: i128, den: i128) -> i128 {
-    num.saturating_mul(2).saturating_add(den).div_euclid(den.saturating_mul(2))
+/// `num / den * scale` to the nearest whole, halves up; `den` is above 0. Whole and rest are scaled apart, so that no
+/// product overflows.
+fn scaled(num: i128, den: i64, scale: i64) -> i128 {
+    let (den, scale) = (i128::from(den), i128::from(scale));
+    let rest = num.rem_euclid(den) * scale;
+    num.div_euclid(den).saturating_mul(scale).saturating_add((2 * rest + den).div_euclid(2 * den))
 }
 
 #[cfg(test)]
