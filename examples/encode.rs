@@ -133,7 +133,6 @@ fn script(arguments: &Arguments) -> Script {
 
 /// An open end needs the clip's length, which only the script knows.
 fn full_range(script: &Script, (start, end): (u32, Option<u32>)) -> Result<FrameRange> {
-    use finalrip_core::FrameSource;
     let end = match end {
         Some(end) => end,
         None => script.evaluate()?.info().frames,

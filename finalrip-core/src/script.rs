@@ -225,6 +225,12 @@ impl Clip {
         Ok(Self { node: Arc::new(node), info, pixel_format })
     }
 
+    /// What is known of the clip before its first frame.
+    #[must_use]
+    pub fn info(&self) -> &ClipInfo {
+        &self.info
+    }
+
     /// libav's format for the clip's planes.
     #[must_use]
     pub fn pixel_format(&self) -> PixelFormat {
