@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::libav::LibavEncoder;
 use super::{Encoder, Received, VideoParameters};
 use crate::cancel::CancelToken;
-use crate::frames::{FrameSource, Frames};
+use crate::frames::Frames;
 use crate::picture::{Description, Picture, PixelFormat};
 use crate::script::{Clip, Script};
 use crate::units::{FrameRange, Rational};
