@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 
 use common::*;
-use finalrip_core::{FrameRange, FrameSource, Options, Script};
+use finalrip_core::{FrameRange, Options, Script};
 
 const LOSSLESS: &str = "-c:v ffv1";
 
