@@ -71,6 +71,6 @@ fn a_short_encode_loses_nothing() {
 #[ignore = "valgrind takes a minute for each"]
 fn conversions_and_other_encoders_lose_nothing() {
     assert_clean("-c:v ffv1 -vf scale=96:54 -pix_fmt yuv444p", &["--ignore-props"]);
-    assert_clean("-c:v libsvtav1 -preset 12", &[]);
+    // Not SVT-AV1: the encode itself does not end well inside valgrind, while it does outside.
     assert_clean("-c:v libvpx-vp9 -cpu-used 8 -deadline realtime", &[]);
 }
