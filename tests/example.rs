@@ -155,6 +155,15 @@ fn an_interrupt_ends_with_130_and_leaves_nothing() {
     assert_eq!(files_in(folder.path()), ["s.vpy"]);
 }
 
+/// Interrupts a script that makes the file `marker` and then sleeps; nothing but these two may be left.
+fn assert_interruptible_asleep(folder: &Path, marker: &Path, text: &str) {
+    let path = script_file(folder, "s.vpy", text);
+    let (code, took) = interrupt(&mut program(&path, &folder.join("out.mkv")), || marker.exists());
+    assert_eq!(code, Some(130));
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(files_in(folder), ["asleep", "s.vpy"]);
+}
+
 #[test]
 fn an_interrupt_does_not_wait_for_a_sleeping_filter() {
     let folder = scratch();
@@ -164,11 +173,7 @@ fn an_interrupt_does_not_wait_for_a_sleeping_filter() {
          if n == 3:\n        open({marker:?}, 'w').close()\n        time.sleep(30)\n    return base\n\
          clip = core.std.FrameEval(base, f)"
     ));
-    let path = script_file(folder.path(), "s.vpy", &text);
-    let (code, took) = interrupt(&mut program(&path, &folder.path().join("out.mkv")), || marker.exists());
-    assert_eq!(code, Some(130));
-    assert!(took < SOON, "{took:?}");
-    assert_eq!(files_in(folder.path()), ["asleep", "s.vpy"]);
+    assert_interruptible_asleep(folder.path(), &marker, &text);
 }
 
 #[test]
@@ -178,11 +183,7 @@ fn an_interrupt_does_not_wait_for_a_sleeping_script() {
     let text = text_script(&format!(
         "import time\nopen({marker:?}, 'w').close()\ntime.sleep(30)\nclip = core.std.BlankClip(length=9)"
     ));
-    let path = script_file(folder.path(), "s.vpy", &text);
-    let (code, took) = interrupt(&mut program(&path, &folder.path().join("out.mkv")), || marker.exists());
-    assert_eq!(code, Some(130));
-    assert!(took < SOON, "{took:?}");
-    assert_eq!(files_in(folder.path()), ["asleep", "s.vpy"]);
+    assert_interruptible_asleep(folder.path(), &marker, &text);
 }
 
 /// Names that a shell, a URL, a format string or a filter chain would trip over.
