@@ -238,15 +238,13 @@ impl Converter {
 
 /// The scaler's options: ffmpeg's default, bicubic, unless the command names others.
 fn scaler_text(options: &[(String, String)]) -> String {
-    let mut text = String::new();
-    if !options.iter().any(|(key, _)| key == "sws_flags" || key == "flags") {
-        text.push_str("flags=bicubic");
-    }
-    for (key, value) in options {
+    let named = |(key, value): &(String, String)| {
         let key = if key == "sws_flags" { "flags" } else { key };
-        text += &format!("{}{key}={value}", if text.is_empty() { "" } else { ":" });
-    }
-    text
+        format!("{key}={value}")
+    };
+    let names_flags = options.iter().any(|(key, _)| key == "sws_flags" || key == "flags");
+    let default = (!names_flags).then(|| "flags=bicubic".to_owned());
+    default.into_iter().chain(options.iter().map(named)).collect::<Vec<_>>().join(":")
 }
 
 fn failed(chain: &str, error: EncoderError) -> Error {
