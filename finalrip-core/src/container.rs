@@ -1,6 +1,7 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
 mod partial;
+mod streams;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
 pub(crate) use partial::PartialFile;
+pub use streams::{StreamAction, StreamKind, StreamReport};
 
 /// What a container is told before its header is written.
 pub(crate) struct MuxerSettings {

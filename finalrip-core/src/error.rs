@@ -65,6 +65,15 @@ pub enum Error {
         log: Vec<String>,
     },
 
+    /// The source of a merge cannot be read.
+    #[error("cannot read the source {}: {reason}", .path.display())]
+    Source {
+        /// The source file.
+        path: PathBuf,
+        /// The operating system's or the container's reason.
+        reason: String,
+    },
+
     /// The output could not be written.
     #[error("cannot write {}: {reason}", .path.display())]
     Output {

@@ -93,6 +93,38 @@ impl Packet {
         self.raw().duration
     }
 
+    /// The number of the stream that the packet came from, or goes to.
+    pub(crate) fn stream_index(&self) -> c_int {
+        self.raw().stream_index
+    }
+
+    /// Names the stream that the packet goes to. Where it lay in another file no longer matters.
+    pub(crate) fn set_stream_index(&mut self, index: usize) {
+        let raw = self.raw_mut();
+        raw.stream_index = c_int::try_from(index).unwrap_or(c_int::MAX);
+        raw.pos = -1;
+    }
+
+    /// Sets the times that a packet has, and clears the others.
+    pub(crate) fn place(&mut self, pts: Option<i64>, dts: Option<i64>, duration: i64) {
+        self.set_times(pts.unwrap_or(av::AV_NOPTS_VALUE), dts.unwrap_or(av::AV_NOPTS_VALUE));
+        self.set_duration(duration);
+    }
+
+    /// How many samples a decoder is to drop at the start of the packet.
+    pub(crate) fn skipped_samples(&self) -> Option<u32> {
+        let mut size = 0;
+        let kind = av::AVPacketSideDataType::AV_PKT_DATA_SKIP_SAMPLES;
+        // SAFETY: returns null or side data of the packet with `size` bytes.
+        let data = unsafe { av::av_packet_get_side_data(self.as_ptr(), kind, &raw mut size) };
+        if data.is_null() || size < 4 {
+            return None;
+        }
+        // SAFETY: at least four bytes, in no particular alignment.
+        let bytes = unsafe { data.cast::<[u8; 4]>().read_unaligned() };
+        Some(u32::from_le_bytes(bytes))
+    }
+
     pub(crate) fn set_key(&mut self) {
         self.raw_mut().flags |= av::AV_PKT_FLAG_KEY as c_int;
     }
@@ -127,7 +159,7 @@ unsafe impl Send for StreamParameters {}
 unsafe impl Sync for StreamParameters {}
 
 impl StreamParameters {
-    fn empty() -> Result<Self, AvError> {
+    pub(super) fn empty() -> Result<Self, AvError> {
         // SAFETY: allocates or returns null.
         let raw = NonNull::new(unsafe { av::avcodec_parameters_alloc() }).ok_or(AvError::NO_MEMORY)?;
         Ok(Self { raw, side_data: Vec::new() })
@@ -170,7 +202,7 @@ impl StreamParameters {
         Ok(parameters)
     }
 
-    fn set_extradata(&mut self, extradata: &[u8]) -> Result<(), AvError> {
+    pub(super) fn set_extradata(&mut self, extradata: &[u8]) -> Result<(), AvError> {
         let padded = extradata.len() + av::AV_INPUT_BUFFER_PADDING_SIZE as usize;
         // SAFETY: zeroed, with the padding that libav asks of extradata; freed by avcodec_parameters_free.
         let data = unsafe { av::av_mallocz(padded) }.cast::<u8>();
@@ -212,9 +244,14 @@ impl StreamParameters {
         self.raw.as_ptr()
     }
 
-    fn raw(&self) -> &av::AVCodecParameters {
+    pub(super) fn raw(&self) -> &av::AVCodecParameters {
         // SAFETY: never null, owned.
         unsafe { self.raw.as_ref() }
+    }
+
+    pub(super) fn raw_mut(&mut self) -> &mut av::AVCodecParameters {
+        // SAFETY: never null, owned, exclusive by `&mut self`.
+        unsafe { self.raw.as_mut() }
     }
 
     /// The codec's name, such as `hevc`.

@@ -278,7 +278,7 @@ fn add_side_data(stream: &mut av::AVStream, kind: av::AVPacketSideDataType, byte
 }
 
 /// `file:PATH`: a path may hold a colon, which would else name a protocol.
-fn file_url(path: &Path) -> Result<CString, ()> {
+pub(super) fn file_url(path: &Path) -> Result<CString, ()> {
     let mut bytes = b"file:".to_vec();
     bytes.extend_from_slice(path.as_os_str().as_encoded_bytes());
     CString::new(bytes).map_err(drop)

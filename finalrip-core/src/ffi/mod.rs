@@ -13,8 +13,12 @@ pub(crate) mod filter;
 pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod hdr;
+#[allow(dead_code, reason = "a merge reads with it")]
+pub(crate) mod input;
 pub(crate) mod log;
 pub(crate) mod options;
+#[allow(dead_code, reason = "a merge asks it")]
+pub(crate) mod parameters;
 pub(crate) mod pixel_format;
 pub(crate) mod vapoursynth;
 
@@ -115,6 +119,23 @@ pub(crate) fn encoder_tag(encoder: &str) -> String {
     format!("Lavc{}.{}.{} {encoder}", version >> 16, (version >> 8) & 0xff, version & 0xff)
 }
 
+/// The entries of a dictionary that libav owns, in order.
+///
+/// # Safety
+/// `dictionary` is null or valid, and not changed during the call.
+pub(crate) unsafe fn pairs(dictionary: *const av::AVDictionary) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut entry: *const av::AVDictionaryEntry = ptr::null();
+    loop {
+        // SAFETY: by the caller's promise; `entry` is null or came from this walk.
+        entry = unsafe { av::av_dict_get(dictionary, c"".as_ptr(), entry, av::AV_DICT_IGNORE_SUFFIX as c_int) };
+        // SAFETY: null, or an entry that lives as long as the dictionary.
+        let Some(found) = (unsafe { entry.as_ref() }) else { return pairs };
+        // SAFETY: an entry's key and value are terminated strings that live as long as it.
+        pairs.extend(unsafe { text_from(found.key).zip(text_from(found.value)) });
+    }
+}
+
 /// An `AVDictionary`: options on their way to libav, or what libav left unused.
 #[derive(Debug)]
 pub(crate) struct Dictionary(pub(crate) *mut av::AVDictionary);
@@ -144,17 +165,8 @@ impl Dictionary {
 
     /// The keys, in order.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys = Vec::new();
-        let mut entry: *const av::AVDictionaryEntry = ptr::null();
-        loop {
-            // SAFETY: the dictionary is not changed while it is walked; `entry` is null or came from this walk.
-            entry = unsafe { av::av_dict_get(self.0, c"".as_ptr(), entry, av::AV_DICT_IGNORE_SUFFIX as c_int) };
-            if entry.is_null() {
-                return keys;
-            }
-            // SAFETY: a non-null entry's key is a terminated string that lives as long as the dictionary.
-            keys.extend(unsafe { text_from((*entry).key) });
-        }
+        // SAFETY: owned, and not changed while it is walked.
+        unsafe { pairs(self.0) }.into_iter().map(|(key, _)| key).collect()
     }
 
     /// Gives the pointer up, for a libav call that takes it over.

@@ -1,0 +1,102 @@
+//! What a merge asks of stream parameters, and sets in them.
+
+use std::ffi::c_int;
+
+use ffmpeg_next::ffi as av;
+
+use super::{AvError, StreamParameters, c_string};
+
+/// How a subtitle codec shows what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubtitleForm {
+    Text,
+    Bitmap,
+}
+
+impl StreamParameters {
+    pub(crate) fn codec_id(&self) -> av::AVCodecID {
+        self.raw().codec_id
+    }
+
+    /// Whether libav has a name for the codec at all.
+    pub(crate) fn has_codec(&self) -> bool {
+        self.codec_id() != av::AVCodecID::AV_CODEC_ID_NONE
+    }
+
+    /// Lets the muxer choose the four-character code.
+    pub(crate) fn clear_tag(&mut self) {
+        self.raw_mut().codec_tag = 0;
+    }
+
+    pub(crate) fn sample_rate(&self) -> Option<u32> {
+        u32::try_from(self.raw().sample_rate).ok().filter(|&rate| rate > 0)
+    }
+
+    pub(crate) fn channels(&self) -> Option<u32> {
+        u32::try_from(self.raw().ch_layout.nb_channels).ok().filter(|&channels| channels > 0)
+    }
+
+    pub(crate) fn has_size(&self) -> bool {
+        self.raw().width > 0 && self.raw().height > 0
+    }
+
+    /// Samples at the start that a decoder makes of nothing and drops.
+    pub(crate) fn initial_padding(&self) -> u32 {
+        u32::try_from(self.raw().initial_padding).unwrap_or(0)
+    }
+
+    pub(crate) fn set_initial_padding(&mut self, samples: u32) {
+        self.raw_mut().initial_padding = c_int::try_from(samples).unwrap_or(0);
+    }
+
+    /// How many samples a packet of `bytes` bytes holds, where that can be told without decoding it.
+    pub(crate) fn samples_in(&self, bytes: usize) -> Option<i64> {
+        let bytes = c_int::try_from(bytes).ok()?;
+        // SAFETY: valid parameters, which the call only reads although its type says otherwise.
+        let samples = unsafe { av::av_get_audio_frame_duration2(self.as_ptr().cast_mut(), bytes) };
+        (samples > 0).then(|| samples.into())
+    }
+
+    /// Whether the decoded samples have at most 16 bits.
+    pub(crate) fn is_narrow(&self) -> bool {
+        use av::AVSampleFormat as Format;
+        let narrow = [
+            Format::AV_SAMPLE_FMT_U8,
+            Format::AV_SAMPLE_FMT_U8P,
+            Format::AV_SAMPLE_FMT_S16,
+            Format::AV_SAMPLE_FMT_S16P,
+        ];
+        narrow.iter().any(|&format| format as c_int == self.raw().format)
+            || (1..=16).contains(&self.raw().bits_per_raw_sample)
+    }
+
+    /// How a subtitle codec shows what it says, where libav knows.
+    pub(crate) fn subtitle_form(&self) -> Option<SubtitleForm> {
+        // SAFETY: returns null or a static description.
+        let properties = unsafe { av::avcodec_descriptor_get(self.codec_id()).as_ref() }?.props;
+        if properties & av::AV_CODEC_PROP_TEXT_SUB as c_int != 0 {
+            Some(SubtitleForm::Text)
+        } else if properties & av::AV_CODEC_PROP_BITMAP_SUB as c_int != 0 {
+            Some(SubtitleForm::Bitmap)
+        } else {
+            None
+        }
+    }
+
+    /// A file inside the file: an attachment with these bytes. `like` lends its codec, which tells the muxer what it is.
+    pub(crate) fn attachment(like: &Self, bytes: &[u8]) -> Result<Self, AvError> {
+        let mut parameters = Self::empty()?;
+        let raw = parameters.raw_mut();
+        raw.codec_type = av::AVMediaType::AVMEDIA_TYPE_ATTACHMENT;
+        raw.codec_id = like.codec_id();
+        parameters.set_extradata(bytes)?;
+        Ok(parameters)
+    }
+}
+
+/// A sample format by name, such as `s16`.
+pub(super) fn sample_format_named(name: &str) -> av::AVSampleFormat {
+    let name = c_string(name);
+    // SAFETY: a terminated string; unknown names give NONE.
+    unsafe { av::av_get_sample_fmt(name.as_ptr()) }
+}
