@@ -1,5 +1,6 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
+pub(crate) mod merge;
 mod partial;
 mod streams;
 
@@ -41,7 +42,8 @@ pub(crate) struct Muxer {
     /// Durations of the pictures whose packets are still to come, by presentation time: encoders reorder frames, and
     /// before FFmpeg 6.0 they do not carry durations.
     durations: HashMap<i64, i64>,
-    packets: u64,
+    /// Presentation time of every packet so far, in decode order.
+    presentation: Vec<i64>,
 }
 
 impl Muxer {
@@ -72,7 +74,7 @@ impl Muxer {
             return Err(output_error(&target, reason));
         }
         let durations = HashMap::new();
-        Ok(Self { context, file, target, log, encoder_base: time_base, bitstream, durations, packets: 0 })
+        Ok(Self { context, file, target, log, encoder_base: time_base, bitstream, durations, presentation: Vec::new() })
     }
 
     /// Notes how long the picture at `pts` is shown, in ticks of the encoder's time base.
@@ -86,7 +88,7 @@ impl Muxer {
         if let Some(duration) = known.filter(|_| packet.duration() <= 0 || !cfg!(ffmpeg_6_0)) {
             packet.set_duration(duration);
         }
-        self.packets += 1;
+        self.presentation.push(packet.pts().unwrap_or_default());
         if self.bitstream.is_none() {
             return self.write_filtered(packet);
         }
@@ -112,7 +114,12 @@ impl Muxer {
 
     /// Packets taken from the encoder so far.
     pub(crate) fn packets(&self) -> u64 {
-        self.packets
+        self.presentation.len() as u64
+    }
+
+    /// The presentation times of the packets taken so far, in decode order, in ticks of the encoder's time base.
+    pub(crate) fn presentation(&self) -> &[i64] {
+        &self.presentation
     }
 
     /// Bytes in the file so far.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::encoder::command::CommandError;
+use crate::units::FrameRange;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,7 +84,49 @@ pub enum Error {
         reason: String,
     },
 
-    /// The [`CancelToken`](crate::CancelToken) was used. No output file exists.
+    /// A chunk of a rip failed each time that it was tried. What is finished is kept for the next run.
+    #[error("chunk {chunk} (frames {range}) failed, tried {attempts} times")]
+    Chunk {
+        /// The chunk, from 0.
+        chunk: usize,
+        /// Its frames.
+        range: FrameRange,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why it failed the last time.
+        source: Box<Error>,
+    },
+
+    /// Another rip, in this process or another, is making the same file.
+    #[error("another rip is making {} right now; wait for it or stop it (its state is in {})", .output.display(), .folder.display())]
+    Busy {
+        /// The file that both would make.
+        output: PathBuf,
+        /// The other rip's state.
+        folder: PathBuf,
+    },
+
+    /// The state that a rip keeps beside its output cannot be read or written.
+    #[error("cannot keep the rip's state in {}: {reason}", .path.display())]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        reason: String,
+    },
+
+    /// A setting has a value that makes no sense.
+    #[error("{option} cannot be {value}: {expected}")]
+    Setting {
+        /// The setting's name.
+        option: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it can be.
+        expected: &'static str,
+    },
+
+    /// The [`CancelToken`](crate::CancelToken) was used. No output file exists; a rip keeps its finished chunks.
     #[error("the encode was cancelled")]
     Cancelled,
 
@@ -104,6 +147,12 @@ impl From<CommandError> for Error {
     fn from(error: CommandError) -> Self {
         Self::Command(error)
     }
+}
+
+/// The error's text and that of everything that caused it, on one level each.
+pub(crate) fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn indent(lines: &[String]) -> String {

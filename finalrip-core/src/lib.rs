@@ -36,7 +36,9 @@ mod ffi;
 mod frames;
 mod picture;
 mod report;
+mod rip;
 mod script;
+mod supervise;
 mod timing;
 mod units;
 
@@ -54,6 +56,9 @@ pub use frames::{
 };
 pub use picture::{Picture, PixelFormat};
 pub use report::{Progress, Report};
+pub use rip::event::{RipEvent, RipProgress, RipReport, WorkerProgress};
+pub use rip::plan::{Chunk, ChunkLength, Plan};
+pub use rip::{Environments, Rip, RipOptions};
 pub use script::{Clip, SOURCE_VARIABLE, Script};
 pub use timing::Timing;
 pub use units::{FrameRange, Rational};

@@ -97,6 +97,37 @@ impl Script {
         self
     }
 
+    /// The script itself, read from its file if it has one.
+    pub(crate) fn text(&self) -> Result<String> {
+        let path = match &self.origin {
+            Origin::Text(text) => return Ok(text.clone()),
+            Origin::Path(path) => path,
+        };
+        let text = from_working_folder(path).and_then(std::fs::read);
+        let text = text.map_err(|error| self.failed(format!("cannot open {}: {error}", path.display())))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub(crate) fn arguments(&self) -> &[(String, String)] {
+        &self.arguments
+    }
+
+    pub(crate) fn index(&self) -> i32 {
+        self.output_index
+    }
+
+    pub(crate) fn source_path(&self) -> Option<&Path> {
+        self.source.as_deref()
+    }
+
+    /// As it is, but with so many filter threads if it does not say itself.
+    pub(crate) fn with_share(mut self, threads: usize) -> Self {
+        if self.settings.threads == 0 {
+            self.settings.threads = threads;
+        }
+        self
+    }
+
     /// The script's name in messages: its path, or `<string>`.
     #[must_use]
     pub fn name(&self) -> String {
@@ -235,6 +266,11 @@ impl Clip {
     #[must_use]
     pub fn pixel_format(&self) -> PixelFormat {
         self.pixel_format
+    }
+
+    /// What VapourSynth says of its version.
+    pub(crate) fn core_version(&self) -> String {
+        self.node.environment().core_version()
     }
 
     /// The bytes that the core's frames take at this moment, caches included.

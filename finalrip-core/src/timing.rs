@@ -1,12 +1,12 @@
 //! When each frame is shown: constant rates as whole ticks, variable ones from the frames' own durations.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::frames::Frame;
 use crate::units::{Rational, gcd};
 
 /// Where the timestamps of the output come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Timing {
@@ -84,6 +84,11 @@ impl Timeline {
         matches!(self.grid, Grid::Constant { .. })
     }
 
+    /// The durations of the frames so far, summed, in seconds.
+    pub(crate) fn elapsed(&self) -> Rational {
+        self.elapsed.total()
+    }
+
     /// Places the next frame.
     pub(crate) fn place(&mut self, frame: &Frame) -> Result<Placed, Misplaced> {
         let index = self.frames;
@@ -109,7 +114,7 @@ impl Timeline {
 
 /// An exact sum of durations, in seconds.
 #[derive(Debug, Clone, Copy)]
-struct Elapsed {
+pub(crate) struct Elapsed {
     num: i128,
     den: i64,
 }
@@ -127,7 +132,7 @@ impl Elapsed {
     /// No frame is shown for longer, about 68 years: what a script claims beyond would only overflow sums.
     const LONGEST_SECONDS: i64 = 1 << 31;
 
-    fn add(&mut self, duration: Rational) {
+    pub(crate) fn add(&mut self, duration: Rational) {
         let longest = Rational::new(Self::LONGEST_SECONDS, 1).unwrap_or(Rational::ONE);
         let duration = if duration.num() / duration.den() >= Self::LONGEST_SECONDS { longest } else { duration };
         let divisor = gcd(self.den.unsigned_abs(), duration.den().unsigned_abs()) as i64;
@@ -146,12 +151,18 @@ impl Elapsed {
         }
     }
 
-    fn ticks(&self) -> i64 {
+    /// The sum as a fraction; to the nearest tick where it fits in none.
+    pub(crate) fn total(&self) -> Rational {
+        let exact = i64::try_from(self.num).ok().and_then(|num| Rational::new(num, self.den));
+        exact.or_else(|| Rational::new(self.ticks(), VARIABLE_TICKS)).unwrap_or(Rational::ONE)
+    }
+
+    pub(crate) fn ticks(&self) -> i64 {
         i64::try_from(scaled(self.num, self.den, VARIABLE_TICKS)).unwrap_or(i64::MAX)
     }
 
     /// Whether the sum is off `index` periods by more than jitter.
-    fn is_off(&self, index: i64, period: Rational) -> bool {
+    pub(crate) fn is_off(&self, index: i64, period: Rational) -> bool {
         let tolerance = JITTER_SECONDS.min(period.as_f64() / 4.0);
         let grid = i128::from(index) * i128::from(period.num());
         let mine = self.num.saturating_mul(i128::from(period.den()));

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A half-open range of output frames, counted from 0: `start` is in it, `end` is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FrameRange {
     /// The first frame.
     pub start: u32,
@@ -42,10 +42,26 @@ impl fmt::Display for FrameRange {
 
 /// An exact fraction, kept in lowest terms with a positive denominator. Used for frame rates, durations in seconds
 /// and aspect ratios.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Fraction")]
 pub struct Rational {
     num: i64,
     den: i64,
+}
+
+/// A fraction as it was stored, not yet in lowest terms.
+#[derive(Deserialize)]
+struct Fraction {
+    num: i64,
+    den: i64,
+}
+
+impl TryFrom<Fraction> for Rational {
+    type Error = &'static str;
+
+    fn try_from(Fraction { num, den }: Fraction) -> Result<Self, Self::Error> {
+        Self::new(num, den).ok_or("a fraction with the denominator 0")
+    }
 }
 
 impl Rational {

@@ -76,6 +76,14 @@ impl PartialFile {
         Ok(at)
     }
 
+    /// Where the file is while it has its temporary name.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Partial(path) => Some(path.to_path_buf()),
+            State::NotCreated | State::InPlace | State::Discarded => None,
+        }
+    }
+
     /// Makes the complete file durable, still under its temporary name. Returns its size in bytes.
     pub(crate) fn complete(&self) -> io::Result<u64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

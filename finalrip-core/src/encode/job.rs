@@ -16,21 +16,21 @@ use crate::units::FrameRange;
 use super::Options;
 
 /// What to encode, how, and into which file.
-pub(super) struct Job {
-    pub(super) command: EncodeCommand,
-    pub(super) encoder: String,
-    pub(super) format: OutputFormat,
-    pub(super) file: PartialFile,
-    pub(super) range: Option<FrameRange>,
-    pub(super) ignore_props: bool,
-    pub(super) timing: Timing,
-    pub(super) requests: Option<usize>,
-    pub(super) progress_interval: Duration,
-    pub(super) cancel: CancelToken,
+pub(crate) struct Job {
+    pub(crate) command: EncodeCommand,
+    pub(crate) encoder: String,
+    pub(crate) format: OutputFormat,
+    pub(crate) file: PartialFile,
+    pub(crate) range: Option<FrameRange>,
+    pub(crate) ignore_props: bool,
+    pub(crate) timing: Timing,
+    pub(crate) requests: Option<usize>,
+    pub(crate) progress_interval: Duration,
+    pub(crate) cancel: CancelToken,
 }
 
 impl Job {
-    pub(super) fn new(command: &EncodeCommand, output: PathBuf, options: &Options) -> Result<Self> {
+    pub(crate) fn new(command: &EncodeCommand, output: PathBuf, options: &Options) -> Result<Self> {
         let file = PartialFile::new(&output).map_err(|error| output_error(&output, error.to_string()))?;
         let format = OutputFormat::guess(command.format.as_deref(), Some(&output))
             .ok_or_else(|| output_error(&output, unknown_container(command.format.as_deref())))?;
@@ -59,7 +59,7 @@ impl Job {
     }
 
     /// The frames to take of a clip of `frames` frames.
-    pub(super) fn range_of(&self, frames: u32) -> Result<FrameRange> {
+    pub(crate) fn range_of(&self, frames: u32) -> Result<FrameRange> {
         let range = self.range.unwrap_or(FrameRange { start: 0, end: frames });
         if range.is_empty() || range.end > frames {
             let reason = format!("the range {range} is empty or outside its {frames} frames (0..{frames})");

@@ -20,31 +20,80 @@ use crate::units::{FrameRange, Rational};
 
 use super::job::Job;
 
-/// Encodes the source into the job's file.
+/// Encodes the source into the job's file; starts again with variable timing when the clip turns out to need it.
 pub(super) fn run(
     job: &Job,
     source: &Arc<dyn FrameSource>,
     format: PixelFormat,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Report> {
-    let range = job.range_of(source.info().frames)?;
-    let conversion = convert::plan(&job.command, &job.encoder, format)?;
-    let attempt = |timing, tell: &mut dyn FnMut(Progress)| {
-        let pass = Pass { job, source, format, range, conversion: &conversion, timing };
-        pass.run(tell)
-    };
-    match attempt(job.timing, tell) {
+    let attempt = |timing, tell: &mut dyn FnMut(Progress)| once(job, source, format, (timing, None), tell);
+    let outcome = match attempt(job.timing, tell) {
         Err(Stop::OffGrid { frame }) => {
             tracing::warn!("frame {frame} is off the clip's constant frame rate; starting again with variable timing");
             job.file.reset();
-            attempt(Timing::Variable, tell).map_err(Error::from)
+            attempt(Timing::Variable, tell)
         }
-        other => other.map_err(Error::from),
-    }
+        other => other,
+    };
+    Ok(outcome?.report)
+}
+
+/// Encodes the source into the job's file, in one pass.
+///
+/// With an `opening`, encoder and file are opened for what it says, and not for what the first picture of this range
+/// happens to be: so every part of a longer video gets the same headers.
+pub(crate) fn once(
+    job: &Job,
+    source: &Arc<dyn FrameSource>,
+    format: PixelFormat,
+    (timing, opening): (Timing, Option<&Opening>),
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Outcome, Stop> {
+    let range = job.range_of(source.info().frames)?;
+    let conversion = convert::plan(&job.command, &job.encoder, format)?;
+    Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(tell)
+}
+
+/// How encoder and file are opened, as the first frame of a video shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    about: Description,
+    video: VideoParameters,
+}
+
+/// Looks at the first frame of the job's range.
+pub(crate) fn look(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, timing: Timing) -> Result<Opening> {
+    let range = job.range_of(source.info().frames)?;
+    let conversion = convert::plan(&job.command, &job.encoder, format)?;
+    Pass { job, source, format, range, conversion: &conversion, timing, opening: None }.look().map_err(Error::from)
+}
+
+/// What a pass made.
+pub(crate) struct Outcome {
+    pub(crate) report: Report,
+    pub(crate) trace: Trace,
+}
+
+/// What it takes to give a pass's packets their place in a longer video.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace {
+    /// For each packet in decode order, the number of its picture in presentation order.
+    pub(crate) order: Vec<u32>,
+    /// Start of each picture, in ticks of `time_base` from the range's first.
+    pub(crate) starts: Vec<i64>,
+    /// Where the last picture ends, in ticks.
+    pub(crate) end: i64,
+    /// The frames' own durations, summed exactly, in seconds.
+    pub(crate) elapsed: Rational,
+    pub(crate) time_base: Rational,
+    /// The constant frame rate; `None` under variable timing.
+    pub(crate) frame_rate: Option<Rational>,
+    pub(crate) sample_aspect: Option<Rational>,
 }
 
 /// Why a pass ended early.
-enum Stop {
+pub(crate) enum Stop {
     Failed(Error),
     /// Under [`Timing::Auto`] a frame showed that the clip is not constant.
     OffGrid {
@@ -79,25 +128,44 @@ struct Pass<'a> {
     range: FrameRange,
     conversion: &'a Conversion,
     timing: Timing,
+    opening: Option<&'a Opening>,
 }
 
 impl Pass<'_> {
-    fn run(&self, tell: &mut dyn FnMut(Progress)) -> Result<Report, Stop> {
+    fn rate(&self) -> Option<Rational> {
+        self.job.command.input_rate.or(self.source.info().frame_rate)
+    }
+
+    fn look(&self) -> Result<Opening, Stop> {
+        let mut timeline = Timeline::new(self.timing, self.rate());
+        let first = FrameRange { start: self.range.start, end: self.range.start + 1 };
+        let frame = Frames::new(Arc::clone(self.source), first, 1).next(&self.job.cancel)?;
+        let frame = frame.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
+        let about = self.describe(&frame);
+        let picture = self.place(&frame, &about, &mut timeline)?;
+        let mut converter = self.open_converter(&about, &timeline)?;
+        converter.push(picture)?;
+        converter.close()?;
+        let Some(picture) = converter.pull()? else { return Err(Stop::Failed(nothing_through())) };
+        let video = describe_video(self.job, timeline.is_constant(), &picture, &converter);
+        Ok(Opening { about, video })
+    }
+
+    fn run(&self, tell: &mut dyn FnMut(Progress)) -> Result<Outcome, Stop> {
         let info = self.source.info();
-        let rate = self.job.command.input_rate.or(info.frame_rate);
-        let mut timeline = Timeline::new(self.timing, rate);
+        let mut timeline = Timeline::new(self.timing, self.rate());
         let mut meter = Meter::new(self.range.len(), self.job.progress_interval);
         let in_flight = self.job.requests.unwrap_or(info.threads + 2);
         let mut frames = Frames::new(Arc::clone(self.source), self.range, in_flight);
         let mut converter: Option<Converter> = None;
-        let mut sink = Sink::new(self.job, timeline.is_constant());
+        let mut sink = Sink::new(self.job, timeline.is_constant(), self.opening);
         let mut trimmed = Instant::now();
         while let Some(frame) = frames.next(&self.job.cancel)? {
             let about = self.describe(&frame);
             let picture = self.place(&frame, &about, &mut timeline)?;
             let converter = match &mut converter {
                 Some(converter) => converter,
-                none => none.insert(self.open_converter(&about, &timeline, rate)?),
+                none => none.insert(self.open_converter(&about, &timeline)?),
             };
             // From here on the planes are held by the picture alone.
             drop(frame);
@@ -122,7 +190,7 @@ impl Pass<'_> {
         sink.take_from(&mut converter, &mut meter)?;
         sink.drain()?;
         tell(sink.progress(&meter));
-        Ok(sink.finish(&meter, self.range, converter.is_direct())?)
+        Ok(sink.finish(&meter, self.range, converter.is_direct(), timeline.elapsed())?)
     }
 
     fn describe(&self, frame: &Frame) -> Description {
@@ -155,8 +223,9 @@ impl Pass<'_> {
         Ok(picture)
     }
 
-    fn open_converter(&self, about: &Description, timeline: &Timeline, rate: Option<Rational>) -> Result<Converter> {
-        let timing = (timeline.time_base(), rate.filter(|_| timeline.is_constant()));
+    fn open_converter(&self, about: &Description, timeline: &Timeline) -> Result<Converter> {
+        let about = self.opening.map_or(about, |opening| &opening.about);
+        let timing = (timeline.time_base(), self.rate().filter(|_| timeline.is_constant()));
         let clip = (self.source.info(), self.format);
         Converter::new(self.conversion, clip, about, timing, &self.job.command.scaler_options)
     }
@@ -166,9 +235,12 @@ impl Pass<'_> {
 struct Sink<'a> {
     job: &'a Job,
     constant: bool,
+    opening: Option<&'a Opening>,
     open: Option<OpenSink<'a>>,
     pictures: u64,
-    last_pts: Option<i64>,
+    /// When each picture starts and the last one ends.
+    starts: Vec<i64>,
+    end: i64,
 }
 
 struct OpenSink<'a> {
@@ -183,8 +255,8 @@ struct OpenSink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(job: &'a Job, constant: bool) -> Self {
-        Self { job, constant, open: None, pictures: 0, last_pts: None }
+    fn new(job: &'a Job, constant: bool, opening: Option<&'a Opening>) -> Self {
+        Self { job, constant, opening, open: None, pictures: 0, starts: Vec::new(), end: 0 }
     }
 
     /// Whether `-frames:v` has been reached.
@@ -205,21 +277,26 @@ impl<'a> Sink<'a> {
                 continue;
             }
             if self.open.is_none() {
-                self.open = Some(open(self.job, self.constant, &picture, converter)?);
+                let video = match self.opening {
+                    Some(opening) => opening.video.clone(),
+                    None => describe_video(self.job, self.constant, &picture, converter),
+                };
+                self.open = Some(open(self.job, self.constant, video)?);
             }
             let Some(open) = &mut self.open else { continue };
             let (from, to) = (converter.time_base(), open.video.time_base);
             let pts = rescale(picture.pts(), from, to);
-            if self.last_pts.is_some_and(|last| pts <= last) {
+            if self.starts.last().is_some_and(|&last| pts <= last) {
                 tracing::warn!("a picture at {pts} comes no later than the one before it and is dropped");
                 continue;
             }
             let duration = if self.constant { 1 } else { rescale(picture.duration(), from, to) };
             picture.set_time(pts, duration);
-            self.last_pts = Some(pts);
+            self.starts.push(pts);
+            self.end = pts.saturating_add(duration.max(1));
             self.pictures += 1;
             meter.pictures += 1;
-            meter.duration = pts.saturating_add(duration.max(1)) as f64 * to.as_f64();
+            meter.duration = self.end as f64 * to.as_f64();
             open.expect(pts, duration);
             open.encoder.send(picture).map_err(|error| encoder_failed(open.encoder.name(), error))?;
             open.write_ready()?;
@@ -229,14 +306,14 @@ impl<'a> Sink<'a> {
 
     fn drain(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else {
-            return Err(Error::Clip { reason: "the command's filters let no frame through".to_owned() });
+            return Err(nothing_through());
         };
         open.encoder.drain().map_err(|error| encoder_failed(open.encoder.name(), error))?;
         open.write_ready()
     }
 
     /// Checks that every picture came back, and closes the file.
-    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool) -> Result<Report> {
+    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool, elapsed: Rational) -> Result<Outcome> {
         let Some(OpenSink { encoder, muxer: Some(muxer), video, .. }) = self.open else {
             return Err(Error::Internal("no output was opened".to_owned()));
         };
@@ -248,8 +325,18 @@ impl<'a> Sink<'a> {
         let name = encoder.name().to_owned();
         // Its threads end before the file is made durable.
         drop(encoder);
+        let frame_rate = video.frame_rate.filter(|_| self.constant);
+        let trace = Trace {
+            order: ranks(muxer.presentation()),
+            starts: self.starts,
+            end: self.end,
+            elapsed,
+            time_base: video.time_base,
+            frame_rate,
+            sample_aspect: video.sample_aspect,
+        };
         let bytes = muxer.finish()?;
-        Ok(Report {
+        let report = Report {
             output: self.job.file.target().to_owned(),
             container: self.job.format.name(),
             encoder: name,
@@ -260,15 +347,31 @@ impl<'a> Sink<'a> {
             range,
             frames: meter.frames,
             pictures: self.pictures,
-            frame_rate: video.frame_rate.filter(|_| self.constant),
+            frame_rate,
             duration: meter.duration,
             bytes,
             bitrate: bitrate(bytes, meter.duration),
             zero_copy,
             elapsed: meter.elapsed(),
             fps: meter.fps(),
-        })
+        };
+        Ok(Outcome { report, trace })
     }
+}
+
+fn nothing_through() -> Error {
+    Error::Clip { reason: "the command's filters let no frame through".to_owned() }
+}
+
+/// For each time its place among all of them, from 0.
+fn ranks(times: &[i64]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..).take(times.len()).collect();
+    order.sort_by_key(|&index| times[index as usize]);
+    let mut ranks = vec![0; times.len()];
+    for (rank, index) in (0..).zip(order) {
+        ranks[index as usize] = rank;
+    }
+    ranks
 }
 
 impl OpenSink<'_> {
@@ -306,9 +409,8 @@ impl OpenSink<'_> {
     }
 }
 
-/// Opens the encoder for pictures like this one, and the file if the encoder knows already what stream it makes.
-fn open<'a>(job: &'a Job, constant: bool, picture: &Picture, converter: &Converter) -> Result<OpenSink<'a>> {
-    let video = describe_video(job, constant, picture, converter);
+/// Opens the encoder, and the file if the encoder knows already what stream it makes.
+fn open(job: &Job, constant: bool, video: VideoParameters) -> Result<OpenSink<'_>> {
     let options = &job.command.encoder_options;
     let encoder: Result<Box<dyn Encoder>, EncoderError> = if job.encoder == RAV1E {
         Rav1eEncoder::open(&video, &job.command).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)

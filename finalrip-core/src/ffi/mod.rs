@@ -136,6 +136,16 @@ pub(crate) unsafe fn pairs(dictionary: *const av::AVDictionary) -> Vec<(String, 
     }
 }
 
+/// The versions of this crate and of libav's libraries, on which the bits of an encode may depend.
+pub(crate) fn versions() -> String {
+    // SAFETY: numbers.
+    let [codec, filter, format] = unsafe { [av::avcodec_version(), av::avfilter_version(), av::avformat_version()] };
+    format!(
+        "finalrip {}, libavcodec {codec:#x}, libavfilter {filter:#x}, libavformat {format:#x}",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// An `AVDictionary`: options on their way to libav, or what libav left unused.
 #[derive(Debug)]
 pub(crate) struct Dictionary(pub(crate) *mut av::AVDictionary);

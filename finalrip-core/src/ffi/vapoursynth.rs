@@ -182,16 +182,26 @@ impl Environment {
 
     /// The core's threads and the bytes that its frames take at this moment.
     pub(crate) fn core_usage(&self) -> (usize, i64) {
+        let info = self.core_info();
+        (usize::try_from(info.numThreads).unwrap_or(1).max(1), info.usedFramebufferSize)
+    }
+
+    /// What VapourSynth says of itself, its version among other things.
+    pub(crate) fn core_version(&self) -> String {
+        // SAFETY: null, or a static string of the library.
+        unsafe { text_from(self.core_info().versionString) }.unwrap_or_default()
+    }
+
+    fn core_info(&self) -> vs::VSCoreInfo {
         let mut info = std::mem::MaybeUninit::<vs::VSCoreInfo>::zeroed();
         // SAFETY: a valid script owns a valid core, and the call fills the structure; zeroes would be valid as well.
-        let info = unsafe {
+        unsafe {
             let core = call!(self.api.script, getCore(self.handle.as_ptr()));
             if !core.is_null() {
                 call!(self.api.core, getCoreInfo(core, info.as_mut_ptr()));
             }
             info.assume_init()
-        };
-        (usize::try_from(info.numThreads).unwrap_or(1).max(1), info.usedFramebufferSize)
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod error;
 mod ffmpeg;
+mod filters;
 mod native;
 mod options;
 pub(crate) mod rav1e_options;

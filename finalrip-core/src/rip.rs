@@ -1,0 +1,347 @@
+//! The rip: one source, one script, one encode command, one finished file; in chunks, in parallel, to be resumed after
+//! anything.
+//!
+//! A chunk is a range of the script's **output** frames, of the script evaluated on the **whole** source. Nothing is cut
+//! before it is filtered, so that every frame of the finished file is the frame that a single pass would give.
+
+pub(crate) mod event;
+mod fingerprint;
+mod join;
+pub(crate) mod plan;
+mod record;
+mod run;
+mod scene;
+mod share;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cancel::CancelToken;
+use crate::container::merge::MergeOptions;
+use crate::container::output_error;
+use crate::convert::RAV1E;
+use crate::encode::Options;
+use crate::encode::job::Job;
+use crate::encoder::command::{EncodeCommand, EncoderChoice};
+use crate::error::{Error, Result};
+use crate::script::{Clip, Script, from_working_folder};
+use crate::supervise::supervise;
+use crate::timing::Timing;
+use crate::units::FrameRange;
+
+use event::{RipEvent, RipReport};
+use plan::{ChunkLength, Plan};
+use record::Workspace;
+
+/// Whether workers share one VapourSynth core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Environments {
+    /// One core for all: the source is decoded about once, since chunks that lie side by side find each other's frames
+    /// in the caches, and memory is that of one script. Right for source filters that keep several decoders, as
+    /// bestsource does.
+    #[default]
+    Shared,
+    /// One core a worker: for source filters that have one decoder and would seek at every request, or scripts whose
+    /// filters do not use more than one thread. Each worker's start costs a seek, and memory that of a script.
+    PerWorker,
+}
+
+/// How a rip goes about its work; [`RipOptions::default`] suits most.
+#[derive(Debug, Clone)]
+pub struct RipOptions {
+    /// Chunks that are encoded at the same time. Default: from the processors, the encoder, and the free memory. More
+    /// use many processors better, and take more memory; each encoder gets its share of the threads.
+    pub workers: Option<usize>,
+    /// Whether to divide the clip into chunks. Default: true. Without, one encoder makes the whole video, and an
+    /// interrupted rip starts again.
+    pub slice: bool,
+    /// How long a chunk should be. Default: [`ChunkLength::Auto`].
+    pub chunk: ChunkLength,
+    /// Whether chunks should start at scene cuts. Default: true; up to 5 % of the frames are then made a second time.
+    pub scene: bool,
+    /// What to take from the source beside its video. Default: everything.
+    pub merge: MergeOptions,
+    /// Whether to use what an interrupted run has finished. Default: true.
+    pub resume: bool,
+    /// How often a failed chunk is tried again. Default: 3.
+    pub retries: u32,
+    /// Whether workers share one VapourSynth core. Default: [`Environments::Shared`].
+    pub environments: Environments,
+    /// The frames of the script's output to take. Default: all.
+    pub range: Option<FrameRange>,
+    /// As [`Options::ignore_props`]. Default: false.
+    pub ignore_props: bool,
+    /// As [`Options::timing`]. Default: [`Timing::Auto`].
+    pub timing: Timing,
+    /// As [`Options::requests`], for each chunk.
+    pub requests: Option<usize>,
+    /// The least time between two [`RipEvent::Progress`]. Default: 100 ms.
+    pub progress_interval: Duration,
+    /// Stops the rip from any thread. What is finished is kept.
+    pub cancel: CancelToken,
+}
+
+impl Default for RipOptions {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            slice: true,
+            chunk: ChunkLength::Auto,
+            scene: true,
+            merge: MergeOptions::default(),
+            resume: true,
+            retries: 3,
+            environments: Environments::Shared,
+            range: None,
+            ignore_props: false,
+            timing: Timing::Auto,
+            requests: None,
+            progress_interval: Duration::from_millis(100),
+            cancel: CancelToken::new(),
+        }
+    }
+}
+
+/// A whole job: the frames of a script encoded in chunks, joined, and merged with everything else that the source has.
+///
+/// State is kept in the folder `OUTPUT.finalrip` until the file is in place, so that a rip that was killed, cancelled, or
+/// failed goes on where it was when it is run again.
+///
+/// ```no_run
+/// use finalrip_core::{EncodeCommand, Rip, RipOptions, Script};
+///
+/// # fn main() -> finalrip_core::Result<()> {
+/// let script = Script::from_path("denoise.vpy");
+/// let command = EncodeCommand::parse("-c:v libx265 -crf 16 -preset slow")?;
+/// let options = RipOptions { workers: Some(4), ..RipOptions::default() };
+/// let report = Rip::new(script, command, "out.mkv").source("in.mkv").options(options).run(|event| println!("{event:?}"))?;
+/// println!("{} pictures, {} bytes", report.pictures, report.bytes);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Rip {
+    script: Script,
+    command: EncodeCommand,
+    output: PathBuf,
+    source: Option<PathBuf>,
+    options: RipOptions,
+}
+
+impl Rip {
+    /// A rip of the script's output into `output`, whose container follows from the command's `-f` or the extension.
+    #[must_use]
+    pub fn new(script: Script, command: EncodeCommand, output: impl Into<PathBuf>) -> Self {
+        let source = script.source_path().map(Path::to_owned);
+        Self { script, command, output: output.into(), source, options: RipOptions::default() }
+    }
+
+    /// The video that the script reads, as [`Script::source`] sets it, and from which audio, subtitles, attachments and
+    /// chapters are taken. Without it the file has the encoded video alone.
+    #[must_use]
+    pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.script = self.script.source(&path);
+        self.source = Some(path);
+        self
+    }
+
+    /// How to go about it.
+    #[must_use]
+    pub fn options(mut self, options: RipOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The plan that [`Rip::run`] would make without an earlier run's state. Takes up to 5 % of a run's frames when it
+    /// looks for scene cuts; writes nothing.
+    ///
+    /// # Errors
+    /// As [`Rip::run`].
+    pub fn plan(&self) -> Result<Plan> {
+        let job = Arc::new(RipJob::new(self)?);
+        let stop = job.output.cancel.clone();
+        let none: fn(()) = |()| {};
+        supervise("finalrip-plan", &self.options.cancel, &stop, none, move |_| run::plan_only(&job))
+    }
+
+    /// Does it, from plan to finished file. `listen` is called on the caller's thread.
+    ///
+    /// # Errors
+    /// Whatever [`Error`] names; [`Error::Chunk`] when a chunk failed too often, [`Error::Busy`] when another rip makes
+    /// the same file. The state is kept on any error, and the next run goes on from there. A panic in `listen` becomes
+    /// [`Error::Callback`].
+    pub fn run(&self, mut listen: impl FnMut(&RipEvent)) -> Result<RipReport> {
+        let job = Arc::new(RipJob::new(self)?);
+        let workspace = Arc::new(Workspace::open(job.output.file.target())?);
+        let stop = job.output.cancel.clone();
+        let (inner_job, inner_workspace) = (Arc::clone(&job), Arc::clone(&workspace));
+        let done = supervise(
+            "finalrip-rip",
+            &self.options.cancel,
+            &stop,
+            |event| listen(&event),
+            move |events| run::conduct(&inner_job, &inner_workspace, events),
+        );
+        let report = match done {
+            Ok(report) => report,
+            Err(error) => {
+                job.output.file.discard();
+                // A worker that is stuck in C code may hold the workspace for longer than the caller waits.
+                workspace.unlock();
+                return Err(error);
+            }
+        };
+        let publish = job.output.file.publish();
+        publish.map_err(|error| output_error(job.output.file.target(), error.to_string()))?;
+        workspace.remove_folder()?;
+        listen(&RipEvent::Done(Box::new(report.clone())));
+        Ok(report)
+    }
+}
+
+/// A rip with its settings checked.
+struct RipJob {
+    script: Script,
+    command: EncodeCommand,
+    source: Option<PathBuf>,
+    options: RipOptions,
+    /// The finished file: its encoder, container and name, and what stops everything.
+    output: Job,
+    /// What encodes a chunk, without anything that is the finished file's affair.
+    chunk_command: EncodeCommand,
+    /// Whether the clip may be divided.
+    slices: bool,
+}
+
+/// What of the options decides about the chunks' bits.
+#[derive(Serialize)]
+struct Fingerprinted {
+    range: Option<FrameRange>,
+    slice: bool,
+    chunk: ChunkLength,
+    scene: bool,
+    ignore_props: bool,
+    timing: Timing,
+    encoder: String,
+    vapoursynth: String,
+}
+
+impl RipJob {
+    fn new(rip: &Rip) -> Result<Self> {
+        check_options(&rip.options)?;
+        let options = Options {
+            range: rip.options.range,
+            ignore_props: rip.options.ignore_props,
+            timing: rip.options.timing,
+            ..Options::default()
+        };
+        let output = Job::new(&rip.command, rip.output.clone(), &options)?;
+        let target = output.file.target();
+        if target.exists() && !target.is_file() {
+            return Err(output_error(target, "a rip makes a file; this is a device or a pipe".to_owned()));
+        }
+        let source = rip.source.as_deref().map(readable).transpose()?;
+        if source.as_deref() == Some(target) {
+            return Err(output_error(target, "it is the source; choose another name".to_owned()));
+        }
+        let kept = rip.command.filters_with_memory();
+        if rip.options.slice && !kept.is_empty() {
+            tracing::warn!("the command's {} looks at several frames: the clip is not divided", kept.join(", "));
+        }
+        let slices = rip.options.slice && kept.is_empty();
+        let chunk_command = chunk_command(&rip.command, &output.encoder, slices);
+        let (script, command, options) = (rip.script.clone(), rip.command.clone(), rip.options.clone());
+        Ok(Self { script, command, source, options, output, chunk_command, slices })
+    }
+
+    fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// The frames to take of a clip of `frames` frames.
+    fn range(&self, frames: u32) -> Result<FrameRange> {
+        let mut range = self.output.range_of(frames)?;
+        if let Some(limit) = self.command.frame_limit.filter(|_| self.slices) {
+            range.end = range.end.min(range.start.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)));
+        }
+        Ok(range)
+    }
+
+    fn fingerprinted(&self, clip: &Clip) -> impl Serialize + use<> {
+        let options = &self.options;
+        Fingerprinted {
+            range: options.range,
+            slice: options.slice,
+            chunk: options.chunk,
+            scene: options.scene,
+            ignore_props: options.ignore_props,
+            timing: options.timing,
+            encoder: self.output.encoder.clone(),
+            vapoursynth: clip.core_version(),
+        }
+    }
+
+    /// The encode of one chunk into `path`.
+    fn chunk_job(&self, range: FrameRange, path: &Path, threads: Option<usize>) -> Result<Job> {
+        let options = Options {
+            range: Some(range),
+            ignore_props: self.options.ignore_props,
+            requests: self.options.requests,
+            progress_interval: self.options.progress_interval,
+            ..Options::default()
+        };
+        let mut command = self.chunk_command.clone();
+        if let Some(threads) = threads {
+            share::limit_threads(&mut command, &self.output.encoder, threads);
+        }
+        Job::new(&command, path.to_owned(), &options)
+    }
+}
+
+fn check_options(options: &RipOptions) -> Result<()> {
+    let wrong = |option, value: String, expected| Err(Error::Setting { option, value, expected });
+    match options.chunk {
+        ChunkLength::Frames(0) => return wrong("chunk", "0 frames".to_owned(), "at least 1 frame"),
+        ChunkLength::Seconds(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {
+            return wrong("chunk", format!("{seconds} seconds"), "more than 0 seconds");
+        }
+        _ => {}
+    }
+    if options.workers == Some(0) {
+        return wrong("workers", "0".to_owned(), "at least 1");
+    }
+    Ok(())
+}
+
+fn readable(path: &Path) -> Result<PathBuf> {
+    let failed = |error: std::io::Error| Error::Source { path: path.to_owned(), reason: error.to_string() };
+    let path = from_working_folder(path).and_then(std::fs::canonicalize).map_err(failed)?;
+    std::fs::File::open(&path).map_err(failed)?;
+    if path.is_dir() {
+        return Err(Error::Source { path, reason: "it is a folder".to_owned() });
+    }
+    Ok(path)
+}
+
+/// The command for a chunk: Matroska holds whatever the encoder makes, and what is said of the finished file is left to
+/// the merge.
+fn chunk_command(command: &EncodeCommand, encoder: &str, slices: bool) -> EncodeCommand {
+    let mut chunk = command.clone();
+    chunk.encoder = if encoder == RAV1E { EncoderChoice::Rav1e } else { EncoderChoice::Libav(encoder.to_owned()) };
+    chunk.format = Some("matroska".to_owned());
+    chunk.muxer_options.clear();
+    chunk.metadata.clear();
+    chunk.stream_metadata.clear();
+    chunk.tag = None;
+    if slices {
+        chunk.frame_limit = None;
+    }
+    chunk
+}

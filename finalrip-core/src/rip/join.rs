@@ -1,0 +1,239 @@
+//! Chunks as one video: verified, and their packets given their place in time.
+//!
+//! What a chunk's file says of time is not looked at: Matroska rounds to milliseconds. The record knows for each packet
+//! which picture it is, and when each picture is shown.
+
+use std::path::Path;
+
+use crate::cancel::CancelToken;
+use crate::container::merge::{MergeProgress, MergeSettings, Merged, VideoTrack, merge as merge_streams};
+use crate::container::{PartialFile, StreamKind};
+use crate::error::{Error, Result};
+use crate::ffi::format::StreamSettings;
+use crate::ffi::input::{InputContext, Probe};
+use crate::ffi::log::LogTail;
+use crate::ffi::{AvError, Packet};
+
+use super::RipJob;
+use super::fingerprint::sha256;
+use super::record::{ChunkRecord, StreamRecord, Workspace};
+
+/// Reads a chunk that has just been written, still under its temporary name, and completes its record.
+///
+/// # Errors
+/// [`Error::Internal`] when the file does not hold what was encoded; [`Error::Encoder`] when it cannot be joined to the
+/// chunks before.
+pub(super) fn check(
+    path: &Path,
+    file: &PartialFile,
+    mut record: ChunkRecord,
+    first: Option<&StreamRecord>,
+) -> Result<ChunkRecord> {
+    let written = file.path().ok_or_else(|| Error::Internal(format!("{} has gone", path.display())))?;
+    let found = inspect(&written, &record)?;
+    record.stream.parameter_sets = found;
+    match first {
+        Some(first) if *first != record.stream => Err(does_not_join(&record.stream, first)),
+        _ => Ok(record),
+    }
+}
+
+/// Reads a chunk of an earlier run.
+///
+/// # Errors
+/// [`Error::Internal`] when the file does not hold what the record says.
+pub(super) fn verify(path: &Path, record: &ChunkRecord) -> Result<()> {
+    if inspect(path, record)? == record.stream.parameter_sets {
+        return Ok(());
+    }
+    Err(Error::Internal(format!("{} has other parameter sets than its record says", path.display())))
+}
+
+/// Counts a chunk's packets, looks at its first, and returns the hash of its parameter sets.
+fn inspect(path: &Path, record: &ChunkRecord) -> Result<String> {
+    let wrong = |what: String| Error::Internal(format!("{}: {what}", path.display()));
+    let mut input = open(path).map_err(|reason| wrong(reason.to_string()))?;
+    let stream = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
+    let stream = stream.ok_or_else(|| wrong("it holds no video".to_owned()))?;
+    let (index, parameter_sets) = (stream.index, sha256(stream.parameters.extradata()));
+    let codec = stream.parameters.codec_name();
+    if codec != record.stream.codec {
+        return Err(wrong(format!("it holds {codec}, and not {}", record.stream.codec)));
+    }
+    input.want(&[index]);
+    let mut packets = 0;
+    while let Some((_, packet)) = input.read().map_err(|code| wrong(code.to_string()))? {
+        if packets == 0 && !packet.is_key() {
+            return Err(wrong("it does not begin with a keyframe".to_owned()));
+        }
+        packets += 1;
+    }
+    if packets != record.order.len() {
+        return Err(wrong(format!("it holds {packets} pictures, and not {}", record.order.len())));
+    }
+    Ok(parameter_sets)
+}
+
+fn open(path: &Path) -> Result<InputContext, AvError> {
+    InputContext::open(path, Probe::Usual, &CancelToken::new(), &LogTail::default())
+}
+
+fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
+    let message = if stream.parameter_sets == first.parameter_sets {
+        format!("its chunks differ: {stream:?} after {first:?}")
+    } else {
+        "its parameter sets differ from chunk to chunk, so that they cannot be joined; encode without slices".to_owned()
+    };
+    Error::Encoder { stage: stream.encoder.clone(), message, log: Vec::new() }
+}
+
+/// Joins the chunks and merges them with the source's other streams, into the output's temporary file.
+pub(super) fn merge(
+    job: &RipJob,
+    workspace: &Workspace,
+    chunks: &[ChunkRecord],
+    tell: &mut dyn FnMut(MergeProgress),
+) -> Result<Merged> {
+    let [first, ..] = chunks else { return Err(Error::Internal("a rip without chunks".to_owned())) };
+    if let Some(other) = chunks.iter().find(|chunk| chunk.stream != first.stream) {
+        return Err(does_not_join(&other.stream, &first.stream));
+    }
+    let opened = open(&workspace.chunk_path(0)).map_err(|code| unreadable(workspace, 0, code.to_string()))?;
+    let stream = opened.streams().iter().find(|stream| stream.kind == StreamKind::Video);
+    let stream = stream.ok_or_else(|| unreadable(workspace, 0, "it holds no video".to_owned()))?;
+    let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
+    metadata.extend(job.command.stream_metadata.iter().cloned());
+    let mut packets = Packets::new(workspace, chunks);
+    let video = VideoTrack {
+        parameters: &stream.parameters,
+        time_base: first.stream.time_base,
+        settings: StreamSettings {
+            frame_rate: first.stream.frame_rate,
+            sample_aspect: first.stream.sample_aspect,
+            metadata,
+            ..StreamSettings::default()
+        },
+        next: &mut || packets.next(),
+    };
+    let settings = MergeSettings {
+        format: job.output.format,
+        options: job.command.muxer_options.clone(),
+        metadata: job.command.metadata.clone(),
+        stream_metadata: job.command.stream_metadata.clone(),
+        tag: job.command.tag.clone(),
+        keep: job.options.merge,
+    };
+    merge_streams(video, job.source.as_deref(), &job.output.file, &settings, &job.output.cancel, tell)
+}
+
+fn unreadable(workspace: &Workspace, chunk: usize, what: String) -> Error {
+    Error::State { path: workspace.chunk_path(chunk), reason: format!("{what}; delete it, and run the rip again") }
+}
+
+/// The packets of all chunks, in decode order, with the times that they have in the whole.
+struct Packets<'a> {
+    workspace: &'a Workspace,
+    chunks: &'a [ChunkRecord],
+    times: Times,
+    chunk: usize,
+    input: Option<InputContext>,
+    /// Packets taken from the present chunk.
+    taken: usize,
+    /// Pictures of the chunks before it.
+    before: usize,
+}
+
+impl<'a> Packets<'a> {
+    fn new(workspace: &'a Workspace, chunks: &'a [ChunkRecord]) -> Self {
+        Self { workspace, chunks, times: Times::of(chunks), chunk: 0, input: None, taken: 0, before: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Packet>> {
+        while let Some(record) = self.chunks.get(self.chunk) {
+            let Some(mut packet) = self.read()? else {
+                self.leave(record)?;
+                continue;
+            };
+            let Some(&rank) = record.order.get(self.taken) else {
+                return Err(unreadable(self.workspace, self.chunk, "it holds more pictures than before".to_owned()));
+            };
+            let (picture, decoded) = (self.before + rank as usize, self.before + self.taken);
+            packet.set_times(self.times.shown(picture), self.times.decoded(decoded));
+            packet.set_duration(self.times.shown(picture + 1) - self.times.shown(picture));
+            self.taken += 1;
+            return Ok(Some(packet));
+        }
+        Ok(None)
+    }
+
+    /// The next packet of the present chunk, opened if need be.
+    fn read(&mut self) -> Result<Option<Packet>> {
+        let failed = |code: AvError| unreadable(self.workspace, self.chunk, code.to_string());
+        let input = match &mut self.input {
+            Some(input) => input,
+            none => {
+                let mut input = open(&self.workspace.chunk_path(self.chunk)).map_err(failed)?;
+                let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
+                let video = video.map(|stream| stream.index);
+                input.want(&video.into_iter().collect::<Vec<_>>());
+                none.insert(input)
+            }
+        };
+        Ok(input.read().map_err(failed)?.map(|(_, packet)| packet))
+    }
+
+    fn leave(&mut self, record: &ChunkRecord) -> Result<()> {
+        if self.taken != record.order.len() {
+            let what = format!("it ends after {} of {} pictures", self.taken, record.order.len());
+            return Err(unreadable(self.workspace, self.chunk, what));
+        }
+        self.before += self.taken;
+        (self.chunk, self.input, self.taken) = (self.chunk + 1, None, 0);
+        Ok(())
+    }
+}
+
+/// When each picture of the whole is shown and decoded, in ticks.
+///
+/// Decode times are the presentation times in order, as much earlier as the most reordered packet needs: they grow with
+/// every packet, and none is later than its picture's presentation. Encoders count them likewise.
+struct Times {
+    /// When each picture starts and the last one ends; `None` when a picture is a tick.
+    starts: Option<Vec<i64>>,
+    /// How many places the most delayed picture is decoded after its place in presentation order.
+    delay: usize,
+}
+
+impl Times {
+    fn of(chunks: &[ChunkRecord]) -> Self {
+        let late =
+            |chunk: &ChunkRecord| (0..).zip(&chunk.order).map(|(at, &rank): (u32, _)| at.saturating_sub(rank)).max();
+        let delay = chunks.iter().filter_map(late).max().unwrap_or(0) as usize;
+        let variable = chunks.iter().any(|chunk| !chunk.starts.is_empty());
+        Self { starts: variable.then(|| joined_starts(chunks)), delay }
+    }
+
+    fn shown(&self, picture: usize) -> i64 {
+        let Some(starts) = &self.starts else { return picture as i64 };
+        starts.get(picture).or(starts.last()).copied().unwrap_or(0)
+    }
+
+    fn decoded(&self, packet: usize) -> i64 {
+        match packet.checked_sub(self.delay) {
+            Some(picture) => self.shown(picture),
+            // Before the first picture time goes on as it begins.
+            None => self.shown(0) - (self.delay - packet) as i64 * (self.shown(1) - self.shown(0)),
+        }
+    }
+}
+
+fn joined_starts(chunks: &[ChunkRecord]) -> Vec<i64> {
+    let mut starts = Vec::with_capacity(chunks.iter().map(|chunk| chunk.starts.len()).sum::<usize>() + 1);
+    let mut base = 0_i64;
+    for chunk in chunks {
+        starts.extend(chunk.starts.iter().map(|start| base.saturating_add(*start)));
+        base = base.saturating_add(chunk.end);
+    }
+    starts.push(base);
+    starts
+}

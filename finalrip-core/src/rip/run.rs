@@ -1,0 +1,209 @@
+//! The rip's own journey: plan, encode each chunk, verify, merge.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::container::merge::{MergeProgress, Merged};
+use crate::container::output_error;
+use crate::encode::pipeline::{self, Opening};
+use crate::error::Result;
+use crate::frames::FrameSource;
+use crate::script::Clip;
+use crate::supervise::Teller;
+use crate::timing::Timing;
+
+use super::event::{RipEvent, RipReport};
+use super::fingerprint::Fingerprint;
+use super::join;
+use super::plan::{Layout, Plan};
+use super::record::{ChunkRecord, RipRecord, Workspace};
+use super::work::{Crew, Ended};
+use super::{RipJob, scene, share};
+
+pub(super) type Events = Teller<RipEvent, RipReport>;
+
+/// Does the whole rip. The finished file still has its temporary name.
+pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Events) -> Result<RipReport> {
+    let started = Instant::now();
+    let clip = job.script().evaluate()?;
+    let (mut record, resumed) = settle_plan(job, workspace, &clip, events)?;
+    let mut chunks = known_chunks(workspace, &record.plan);
+    let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
+    let chunks_resumed = finished.len();
+    debug_assert!(resumed || finished.is_empty());
+    events.tell(RipEvent::Planned { plan: record.plan.clone(), finished });
+    let encoding = Instant::now();
+    let mut failures = 0;
+    let encoded = loop {
+        let crew = Crew::new(job, workspace, &record, chunks, events);
+        match crew.encode(opening(job, &clip, &record)?, clip.clone())? {
+            Ended::All { chunks, frames, failed } => {
+                failures += failed;
+                break (chunks, frames);
+            }
+            Ended::OffGrid { chunk } => {
+                events.tell(RipEvent::TimingChanged { chunk });
+                record.timing = Timing::Variable;
+                workspace.clear()?;
+                workspace.store_rip(&record)?;
+                chunks = vec![None; record.plan.chunks.len()];
+            }
+        }
+    };
+    // The script's memory is free for what follows.
+    drop(clip);
+    let (chunks, frames) = encoded;
+    let fps = f64::from(frames) / encoding.elapsed().as_secs_f64().max(1e-9);
+    let merged = merge(job, workspace, &record.plan, &chunks, events)?;
+    let fps = if frames == 0 { 0.0 } else { fps };
+    Ok(report(
+        job,
+        &record.plan,
+        &chunks,
+        merged,
+        Figures { chunks_resumed, failures, fps, elapsed: started.elapsed() },
+    ))
+}
+
+/// The plan alone, with everything that it takes to make it.
+pub(super) fn plan_only(job: &RipJob) -> Result<Plan> {
+    let clip = job.script().evaluate()?;
+    let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
+    Ok(make_plan(job, &clip, &source)?.0)
+}
+
+/// The earlier run's plan if its chunks can be used, else a new one. Says which it was.
+fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events) -> Result<(RipRecord, bool)> {
+    let fingerprint = Fingerprint::of(&job.script, &job.command, job.source.as_deref(), &job.fingerprinted(clip))?;
+    if let Some(earlier) = workspace.rip() {
+        let mut changed = fingerprint.changes_since(&earlier.fingerprint);
+        if !job.options.resume {
+            changed = vec!["nothing, but resuming was not wanted".to_owned()];
+        }
+        if changed.is_empty() {
+            workspace.sweep(&earlier.plan)?;
+            return Ok((earlier, true));
+        }
+        tracing::info!("an earlier run's chunks are of no use, changed: {}", changed.join(", "));
+        events.tell(RipEvent::StartedAfresh { changed });
+    }
+    workspace.clear()?;
+    let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
+    let (plan, timing) = make_plan(job, clip, &source)?;
+    let record = RipRecord::new(fingerprint, plan, timing);
+    workspace.store_rip(&record)?;
+    Ok((record, false))
+}
+
+/// Divides the clip, and notices early when its frames are not evenly spaced.
+fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>) -> Result<(Plan, Timing)> {
+    let info = clip.info();
+    let range = job.range(info.frames)?;
+    let workers = match job.options.workers {
+        Some(workers) => workers,
+        None if !job.slices => 1,
+        None => share::workers(&job.output.encoder, info),
+    };
+    let layout = Layout { range, frame_rate: info.frame_rate, length: job.options.chunk, workers };
+    let starts = if job.slices { layout.starts() } else { vec![range.start] };
+    let mut timing = job.output.timing;
+    let mut looked_at = 0;
+    let mut cuts = Vec::new();
+    if job.options.scene {
+        let seen = scene::look(source, clip.pixel_format(), &layout.windows(&starts), &job.output.cancel)?;
+        if timing == Timing::Auto && seen.uneven {
+            timing = Timing::Variable;
+        }
+        (looked_at, cuts) = (seen.frames, seen.cuts);
+    }
+    let chunks = layout.chunks(&starts, &cuts);
+    let workers = workers.min(chunks.len());
+    Ok((Plan { workers, threads: share::threads(workers), chunks, looked_at }, timing))
+}
+
+/// How every chunk's encoder is opened; for one chunk alone its own first picture says it.
+fn opening(job: &RipJob, clip: &Clip, record: &RipRecord) -> Result<Option<Opening>> {
+    if record.plan.chunks.len() == 1 {
+        return Ok(None);
+    }
+    let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
+    let first = job.chunk_job(record.plan.range(), &job.output.file.target().with_extension("mkv"), None)?;
+    pipeline::look(&first, &source, clip.pixel_format(), record.timing).map(Some)
+}
+
+/// A finished chunk with its number.
+pub(super) type Known = Option<(usize, ChunkRecord)>;
+
+fn known_chunks(workspace: &Workspace, plan: &Plan) -> Vec<Known> {
+    let known = |(chunk, planned): (usize, &super::plan::Chunk)| {
+        let record = workspace.chunk(chunk).filter(|record| record.range == planned.range)?;
+        match join::verify(&workspace.chunk_path(chunk), &record) {
+            Ok(()) => Some((chunk, record)),
+            Err(error) => {
+                tracing::warn!("chunk {chunk} of an earlier run is of no use: {error}");
+                None
+            }
+        }
+    };
+    plan.chunks.iter().enumerate().map(known).collect()
+}
+
+fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, chunks: &[ChunkRecord], events: &Events) -> Result<Merged> {
+    let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
+    events.tell(RipEvent::MergeStarted { bytes });
+    let pictures_total = chunks.iter().map(|chunk| chunk.order.len() as u64).sum();
+    let mut told = Instant::now();
+    let mut tell = |progress: MergeProgress| {
+        if told.elapsed() >= job.options.progress_interval {
+            told = Instant::now();
+            let (bytes, pictures) = (progress.bytes, progress.video_packets);
+            events.offer(RipEvent::Merging { bytes, pictures, pictures_total });
+        }
+    };
+    let merged = join::merge(job, workspace, chunks, &mut tell)?;
+    if merged.video_packets != pictures_total {
+        let reason = format!(
+            "{} pictures were merged of {pictures_total}; the chunks in {} changed meanwhile",
+            merged.video_packets,
+            workspace.folder().display()
+        );
+        return Err(output_error(workspace.output(), reason));
+    }
+    debug_assert_eq!(chunks.len(), plan.chunks.len());
+    Ok(merged)
+}
+
+struct Figures {
+    chunks_resumed: usize,
+    failures: u32,
+    fps: f64,
+    elapsed: Duration,
+}
+
+fn report(job: &RipJob, plan: &Plan, chunks: &[ChunkRecord], merged: Merged, figures: Figures) -> RipReport {
+    let stream = &chunks[0].stream;
+    let ticks: i64 = chunks.iter().map(|chunk| chunk.end).sum();
+    RipReport {
+        output: job.output.file.target().to_owned(),
+        container: job.output.format.name(),
+        encoder: stream.encoder.clone(),
+        codec: stream.codec.clone(),
+        pixel_format: stream.pixel_format.clone(),
+        width: stream.width,
+        height: stream.height,
+        range: plan.range(),
+        pictures: merged.video_packets,
+        frame_rate: stream.frame_rate,
+        duration: ticks as f64 * stream.time_base.as_f64(),
+        bytes: merged.bytes,
+        video_bytes: chunks.iter().map(|chunk| chunk.bytes).sum(),
+        chunks: chunks.len(),
+        chunks_resumed: figures.chunks_resumed,
+        failures: figures.failures,
+        streams: merged.streams,
+        chapters: merged.chapters,
+        notes: merged.notes,
+        elapsed: figures.elapsed,
+        fps: figures.fps,
+    }
+}

@@ -1,0 +1,327 @@
+//! Workers: each takes the next chunk, encodes it, has it verified and recorded, until none is left.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cancel::CancelToken;
+use crate::encode::pipeline::{self, Opening, Outcome, Stop};
+use crate::error::{Error, Result};
+use crate::frames::FrameSource;
+use crate::report::Progress;
+use crate::script::Clip;
+use crate::supervise::caught;
+use crate::timing::{Elapsed, Timing};
+
+use super::event::{RipEvent, RipProgress, WorkerProgress};
+use super::plan::Chunk;
+use super::record::{ChunkRecord, RipRecord, StreamRecord, Workspace};
+use super::run::{Events, Known};
+use super::{Environments, RipJob, join, share};
+
+/// How the workers came to an end.
+pub(super) enum Ended {
+    /// Every chunk is there.
+    All {
+        chunks: Vec<ChunkRecord>,
+        /// Frames that this run encoded.
+        frames: u32,
+        /// Attempts that failed.
+        failed: u32,
+    },
+    /// Under [`Timing::Auto`] a chunk showed that the clip's frames are not evenly spaced.
+    OffGrid { chunk: usize },
+}
+
+/// What the workers of one rip share.
+pub(super) struct Crew<'a> {
+    job: &'a RipJob,
+    workspace: &'a Workspace,
+    record: &'a RipRecord,
+    events: &'a Events,
+    /// Stops these workers, and is stopped with the rip.
+    halt: CancelToken,
+    board: Mutex<Board>,
+}
+
+/// What is to do, what is done, and who does what.
+struct Board {
+    queue: VecDeque<usize>,
+    done: Vec<Option<ChunkRecord>>,
+    busy: Vec<Option<WorkerProgress>>,
+    /// Why the workers were stopped.
+    halted: Option<Result<usize, Error>>,
+    failed: u32,
+    started: Instant,
+    told: Option<Instant>,
+    /// Frames of finished chunks, and of those the ones that were there at the start.
+    frames: u32,
+    frames_before: u32,
+    bytes: u64,
+}
+
+impl<'a> Crew<'a> {
+    pub(super) fn new(
+        job: &'a RipJob,
+        workspace: &'a Workspace,
+        record: &'a RipRecord,
+        known: Vec<Known>,
+        events: &'a Events,
+    ) -> Self {
+        let done: Vec<Option<ChunkRecord>> = known.into_iter().map(|known| known.map(|(_, record)| record)).collect();
+        let frames_before = done.iter().flatten().map(|record| record.range.len()).sum();
+        let board = Board {
+            queue: (0..done.len()).filter(|&chunk| done[chunk].is_none()).collect(),
+            busy: Vec::new(),
+            halted: None,
+            failed: 0,
+            started: Instant::now(),
+            told: None,
+            frames: frames_before,
+            frames_before,
+            bytes: done.iter().flatten().map(|record| record.bytes).sum(),
+            done,
+        };
+        Self { job, workspace, record, events, halt: job.output.cancel.child(), board: Mutex::new(board) }
+    }
+
+    /// Encodes what is missing. `clip` is the evaluated script, for the first worker or for all.
+    pub(super) fn encode(self, opening: Option<Opening>, clip: Clip) -> Result<Ended> {
+        let missing = self.board().queue.len();
+        let workers = self.job.options.workers.unwrap_or(self.record.plan.workers).min(missing);
+        self.board().busy = vec![None; workers];
+        if workers > 0 {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(workers)
+                .thread_name(|index| format!("finalrip-worker-{index}"))
+                .build()
+                .map_err(|error| Error::Internal(format!("no threads could be started: {error}")))?;
+            pool.scope(|scope| {
+                for number in 0..workers {
+                    let clip = match self.job.options.environments {
+                        Environments::PerWorker if number > 0 => None,
+                        _ => Some(clip.clone()),
+                    };
+                    let (crew, opening) = (&self, opening.as_ref());
+                    scope.spawn(move |_| crew.work(Worker { number, clip, opening }));
+                }
+            });
+        }
+        let board = self.board.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match board.halted {
+            Some(Ok(chunk)) => return Ok(Ended::OffGrid { chunk }),
+            Some(Err(error)) => return Err(error),
+            None if self.halt.is_cancelled() => return Err(Error::Cancelled),
+            None => {}
+        }
+        let chunks: Option<Vec<ChunkRecord>> = board.done.into_iter().collect();
+        let chunks = chunks.ok_or_else(|| Error::Internal("a chunk was left undone".to_owned()))?;
+        Ok(Ended::All { chunks, frames: board.frames - board.frames_before, failed: board.failed })
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, mut worker: Worker<'_>) {
+        while !self.halt.is_cancelled() {
+            let Some(chunk) = self.board().queue.pop_front() else { return };
+            if let Err(halted) = self.see_through(&mut worker, chunk) {
+                self.board().halted.get_or_insert(halted);
+                self.halt.cancel();
+            }
+        }
+    }
+
+    /// Tries a chunk until it is done, as often as the options allow.
+    fn see_through(&self, worker: &mut Worker<'_>, chunk: usize) -> Result<(), Result<usize, Error>> {
+        let planned = self.record.plan.chunks[chunk];
+        let attempts = self.job.options.retries.saturating_add(1);
+        for attempt in 1..=attempts {
+            let event = RipEvent::ChunkStarted { chunk, range: planned.range, worker: worker.number, attempt };
+            self.events.tell(event);
+            let error = match caught(|| self.attempt(worker, chunk, planned)) {
+                Ok(Attempt::Done) => return Ok(()),
+                Ok(Attempt::OffGrid) => return Err(Ok(chunk)),
+                Err(error) => error,
+            };
+            let frames = self.board().busy[worker.number].take().map_or(0, |progress| progress.frames);
+            if self.halt.is_cancelled() {
+                return Err(Err(Error::Cancelled));
+            }
+            self.board().failed += 1;
+            let attempts_left = if may_pass(&error, frames) { attempts - attempt } else { 0 };
+            let reason = crate::error::chain(&error);
+            tracing::warn!("chunk {chunk} failed, attempt {attempt}: {reason}");
+            self.events.tell(RipEvent::ChunkFailed { chunk, attempt, attempts_left, reason });
+            if attempts_left == 0 {
+                let range = planned.range;
+                // What is wrong with the script, the command or the disk is not wrong with the chunk.
+                let of_chunk = may_pass(&error, frames);
+                let failed = |source| Error::Chunk { chunk, range, attempts: attempt, source };
+                return Err(Err(if of_chunk { failed(Box::new(error)) } else { error }));
+            }
+            // Whatever state the filters are in, the next attempt gets new ones.
+            worker.clip = None;
+        }
+        Ok(())
+    }
+
+    fn attempt(&self, worker: &mut Worker<'_>, chunk: usize, planned: Chunk) -> Result<Attempt> {
+        let clip = self.clip(worker)?;
+        let format = clip.pixel_format();
+        let source: Arc<dyn FrameSource> = Arc::new(clip);
+        let path = self.workspace.chunk_path(chunk);
+        let mut job = self.job.chunk_job(planned.range, &path, self.record.plan.threads)?;
+        job.cancel = self.halt.clone();
+        self.show(worker.number, chunk, planned, None);
+        let (number, timing) = (worker.number, self.record.timing);
+        let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
+        let outcome = match pipeline::once(&job, &source, format, (timing, worker.opening), &mut tell) {
+            Ok(outcome) => outcome,
+            Err(Stop::OffGrid { .. }) => return Ok(Attempt::OffGrid),
+            Err(Stop::Failed(error)) => return Err(error),
+        };
+        let elapsed = outcome.report.elapsed;
+        let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
+        let record = join::check(&path, &job.file, chunk_record(planned, &outcome), first.as_ref())?;
+        if self.halt.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        // In this order: a chunk counts when its record is there.
+        self.workspace.forget_chunk(chunk)?;
+        job.file.publish().map_err(|error| crate::container::output_error(&path, error.to_string()))?;
+        self.workspace.store_chunk(chunk, &record)?;
+        Ok(self.finished(worker.number, chunk, record, elapsed))
+    }
+
+    /// The worker's script, evaluated if need be.
+    fn clip(&self, worker: &mut Worker<'_>) -> Result<Clip> {
+        if let Some(clip) = &worker.clip {
+            return Ok(clip.clone());
+        }
+        let shares = match self.job.options.environments {
+            Environments::PerWorker => self.board().busy.len().max(1),
+            Environments::Shared => 1,
+        };
+        let clip = self.job.script.clone().with_share(share::cores().div_ceil(shares)).evaluate()?;
+        if clip.info().frames < self.record.plan.range().end {
+            let reason = "the script made fewer frames when it was evaluated again".to_owned();
+            return Err(Error::Clip { reason });
+        }
+        Ok(worker.clip.insert(clip).clone())
+    }
+
+    fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord, elapsed: Duration) -> Attempt {
+        let (frames, bytes) = (record.range.len(), record.bytes);
+        let off_grid = {
+            let mut board = self.board();
+            board.busy[worker] = None;
+            board.frames += frames;
+            board.bytes += bytes;
+            board.done[chunk] = Some(record);
+            self.record.timing == Timing::Auto && board.drifts()
+        };
+        self.events.tell(RipEvent::ChunkFinished { chunk, worker, frames, bytes, elapsed });
+        if off_grid { Attempt::OffGrid } else { Attempt::Done }
+    }
+
+    /// Notes how far a worker is, and tells the caller if it is time to.
+    fn show(&self, worker: usize, chunk: usize, planned: Chunk, progress: Option<&Progress>) {
+        let mut board = self.board();
+        board.busy[worker] = Some(WorkerProgress {
+            worker,
+            chunk,
+            frames: progress.map_or(0, |progress| progress.frames),
+            frames_total: planned.range.len(),
+            bytes: progress.map_or(0, |progress| progress.bytes),
+            fps: progress.map_or(0.0, |progress| progress.fps),
+        });
+        if board.told.is_none_or(|told| told.elapsed() >= self.job.options.progress_interval) {
+            board.told = Some(Instant::now());
+            let progress = board.progress(self.record.plan.range().len());
+            drop(board);
+            self.events.offer(RipEvent::Progress(progress));
+        }
+    }
+}
+
+struct Worker<'a> {
+    number: usize,
+    clip: Option<Clip>,
+    opening: Option<&'a Opening>,
+}
+
+enum Attempt {
+    Done,
+    OffGrid,
+}
+
+impl Board {
+    fn progress(&self, frames_total: u32) -> RipProgress {
+        let elapsed = self.started.elapsed();
+        let frames = self.frames + self.busy.iter().flatten().map(|worker| worker.frames).sum::<u32>();
+        let fps = f64::from(frames - self.frames_before) / elapsed.as_secs_f64().max(1e-9);
+        let left = f64::from(frames_total.saturating_sub(frames));
+        RipProgress {
+            frames,
+            frames_total,
+            chunks: self.done.iter().flatten().count(),
+            chunks_total: self.done.len(),
+            bytes: self.bytes + self.busy.iter().flatten().map(|worker| worker.bytes).sum::<u64>(),
+            fps,
+            elapsed,
+            eta: (fps > 0.0).then(|| Duration::try_from_secs_f64(left / fps).unwrap_or_default()),
+            workers: self.busy.iter().flatten().copied().collect(),
+        }
+    }
+
+    /// Whether the chunks that are done, from the first one on, add up to another time than the constant rate says.
+    fn drifts(&self) -> bool {
+        let mut elapsed = Elapsed::default();
+        let mut frames = 0;
+        for record in self.done.iter().map_while(Option::as_ref) {
+            elapsed.add(record.seconds);
+            frames += i64::from(record.range.len());
+            let period = record.stream.frame_rate.and_then(crate::units::Rational::inverse);
+            if period.is_some_and(|period| elapsed.is_off(frames, period)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Whether trying again may help: a filter or an encoder that failed under way, but not a wrong setting or a full disk.
+fn may_pass(error: &Error, frames: u32) -> bool {
+    match error {
+        Error::Frame { .. } | Error::Internal(_) => true,
+        Error::Encoder { .. } => frames > 0,
+        _ => false,
+    }
+}
+
+fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
+    let Outcome { report, trace } = outcome;
+    let constant = trace.frame_rate.is_some();
+    ChunkRecord {
+        range: planned.range,
+        bytes: report.bytes,
+        elapsed: report.elapsed,
+        stream: StreamRecord {
+            encoder: report.encoder.clone(),
+            codec: report.codec.clone(),
+            pixel_format: report.pixel_format.clone(),
+            width: report.width,
+            height: report.height,
+            time_base: trace.time_base,
+            frame_rate: trace.frame_rate,
+            sample_aspect: trace.sample_aspect,
+            parameter_sets: String::new(),
+        },
+        order: trace.order.clone(),
+        starts: if constant { Vec::new() } else { trace.starts.clone() },
+        end: trace.end,
+        seconds: trace.elapsed,
+    }
+}
