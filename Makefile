@@ -39,10 +39,10 @@ test-long: ## run the tests that take minutes
 	$(ENTER)
 	cargo test --workspace --locked --tests -- --ignored
 
-bench: ## measure: frames handed over per second, and this library against the pipe
+bench: ## measure: frames handed over per second, an encode against the pipe, a rip against chains of commands
 	@$(SETUP) test
 	$(ENTER)
-	cargo bench --locked --bench handover --bench pipe
+	cargo bench --locked --bench handover --bench pipe --bench rip
 
 lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint

@@ -58,7 +58,7 @@ pub(crate) fn serve(request: &Request) -> Result<()> {
             let (start, cpu) = (Instant::now(), measure::own_cpu_seconds());
             finalrip_core::encode_source(source, &command, &request.output, &options, |_| {})?;
             let (wall, cpu) = (start.elapsed().as_secs_f64(), measure::own_cpu_seconds() - cpu);
-            println!("{}", Usage { wall, cpu, peak: 0 }.to_line());
+            println!("{}", Usage { wall, cpu, ..Usage::default() }.to_line());
         }
     }
     Ok(())

@@ -19,10 +19,15 @@
 
 mod cases;
 mod child;
+#[path = "../shared/machine.rs"]
 mod machine;
+#[path = "../shared/measure.rs"]
 mod measure;
+mod round;
 mod scratch;
 mod sides;
+#[path = "../shared/spread.rs"]
+mod spread;
 mod table;
 
 use std::process::ExitCode;
@@ -31,7 +36,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use cases::Case;
-use measure::Round;
+use round::Round;
 use scratch::Scratch;
 use sides::Side;
 

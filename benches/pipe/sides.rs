@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use finalrip_core::SOURCE_VARIABLE;
 
 use crate::child::{ENCODE, PRELOADED};
-use crate::measure::{self, Usage};
+use crate::machine;
+use crate::measure::{Usage, measured};
 
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +41,13 @@ impl Job {
         // A file that must be emptied first would cost time; a failure shows when the side opens it.
         drop(fs::remove_file(&output));
         match side {
-            Side::Library => self.measured(|log| Ok(vec![self.library(ENCODE, &output)?.stderr(log).spawn()?])),
-            Side::Pipe => self.measured(|log| self.start_pipe(&output, log)),
-            Side::Graph => {
-                self.measured(|log| Ok(vec![self.vspipe().arg("--").stdout(Stdio::null()).stderr(log).spawn()?]))
+            Side::Library => {
+                measured(&self.log(), |log| Ok(vec![self.library(ENCODE, &output)?.stderr(log.try_clone()?).spawn()?]))
             }
+            Side::Pipe => measured(&self.log(), |log| self.start_pipe(&output, log)),
+            Side::Graph => measured(&self.log(), |log| {
+                Ok(vec![self.vspipe().arg("--").stdout(Stdio::null()).stderr(log.try_clone()?).spawn()?])
+            }),
             Side::Encoder => self.encoder_alone(&output),
         }
         .with_context(|| format!("{side:?}"))
@@ -75,23 +77,6 @@ impl Job {
         self.folder.join(format!("{}.log", self.name))
     }
 
-    /// Starts processes, waits for all of them, and adds up what they took.
-    fn measured(&self, start: impl FnOnce(File) -> Result<Vec<Child>>) -> Result<Usage> {
-        let log = File::create(self.log())?;
-        let begin = Instant::now();
-        let children = start(log)?;
-        let (mut usage, mut all_well) = (Usage::default(), true);
-        for child in &children {
-            let (status, cpu, peak) = measure::wait(child)?;
-            usage.cpu += cpu;
-            usage.peak += peak;
-            all_well &= status.success();
-        }
-        usage.wall = begin.elapsed().as_secs_f64();
-        ensure!(all_well, "{}", fs::read_to_string(self.log())?);
-        Ok(usage)
-    }
-
     fn encoder_alone(&self, output: &Path) -> Result<Usage> {
         let child = self.library(PRELOADED, output)?.stderr(File::create(self.log())?).output()?;
         ensure!(child.status.success(), "{}", fs::read_to_string(self.log())?);
@@ -108,13 +93,13 @@ impl Job {
     }
 
     fn vspipe(&self) -> Command {
-        let mut command = Command::new(vspipe());
+        let mut command = Command::new(machine::vspipe());
         command.env(SOURCE_VARIABLE, &self.source).stdin(Stdio::null()).arg(&self.script);
         command
     }
 
     /// Two processes and a pipe, as a shell would connect them.
-    fn start_pipe(&self, output: &Path, log: File) -> Result<Vec<Child>> {
+    fn start_pipe(&self, output: &Path, log: &File) -> Result<Vec<Child>> {
         let mut frames = self
             .vspipe()
             .args(["-c", "y4m", "-"])
@@ -129,18 +114,11 @@ impl Job {
             .arg(output)
             .stdin(y4m)
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(log.try_clone()?)
             .spawn()
             .context("ffmpeg")?;
         Ok(vec![frames, encoder])
     }
-}
-
-/// The program itself where it is known: the `vspipe` of a Python environment is a Python script that starts it, which
-/// should not count against the pipe.
-pub(crate) fn vspipe() -> PathBuf {
-    let beside_vsscript = std::env::var_os("VSSCRIPT_PATH").map(|library| Path::new(&library).with_file_name("vspipe"));
-    beside_vsscript.filter(|path| path.is_file()).unwrap_or_else(|| "vspipe".into())
 }
 
 /// A hash of each packet of a file, in the order of the file.

@@ -1,11 +1,10 @@
-//! The machine, in words.
+//! The machine, in words, and where its programs are.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-
-use crate::sides;
 
 /// Processor, cores, memory, distribution, and the versions of what is measured.
 pub(crate) fn describe() -> Result<String> {
@@ -52,7 +51,14 @@ fn ffmpeg_version() -> String {
 }
 
 fn vapoursynth_version() -> String {
-    let text = said(Command::new(sides::vspipe()).arg("--version"));
+    let text = said(Command::new(vspipe()).arg("--version"));
     let version = text.lines().find_map(|line| line.strip_prefix("Core ")).unwrap_or("of unknown version");
     format!("VapourSynth {version}")
+}
+
+/// The program itself where it is known: the `vspipe` of a Python environment is a Python script that starts it, which
+/// should not count against the pipe.
+pub(crate) fn vspipe() -> PathBuf {
+    let beside_vsscript = std::env::var_os("VSSCRIPT_PATH").map(|library| Path::new(&library).with_file_name("vspipe"));
+    beside_vsscript.filter(|path| path.is_file()).unwrap_or_else(|| "vspipe".into())
 }

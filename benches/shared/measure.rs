@@ -1,10 +1,16 @@
 //! Wall time, CPU time and memory of processes.
 
-use std::fmt;
+#![allow(dead_code, reason = "each bench is a program of its own and uses a part of this")]
+
+use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ExitStatus};
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
 
 /// What a side took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,6 +21,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: f64,
     /// Bytes: the sum of the processes' largest resident sets.
     pub(crate) peak: u64,
+    /// Bytes written to files, as the kernel counts them.
+    pub(crate) written: u64,
 }
 
 impl Usage {
@@ -26,34 +34,45 @@ impl Usage {
     pub(crate) fn from_line(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (wall, cpu, peak) = (words.next()?, words.next()?, words.next()?);
-        Some(Self { wall: wall.parse().ok()?, cpu: cpu.parse().ok()?, peak: peak.parse().ok()? })
+        Some(Self { wall: wall.parse().ok()?, cpu: cpu.parse().ok()?, peak: peak.parse().ok()?, written: 0 })
     }
 }
 
-/// Every side of a case, once, one after the other.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Round {
-    pub(crate) library: Usage,
-    pub(crate) pipe: Usage,
-    pub(crate) graph: Usage,
-    pub(crate) encoder: Usage,
-}
-
-impl fmt::Display for Round {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [("library", self.library), ("pipe", self.pipe), ("graph", self.graph), ("encoder", self.encoder)];
-        for (index, (name, usage)) in parts.into_iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{name} {:.2} s, CPU {:.2} s", usage.wall, usage.cpu)?;
+impl Usage {
+    /// What two steps take, one after the other.
+    pub(crate) fn then(self, next: Self) -> Self {
+        Self {
+            wall: self.wall + next.wall,
+            cpu: self.cpu + next.cpu,
+            peak: self.peak.max(next.peak),
+            written: self.written + next.written,
         }
-        Ok(())
     }
 }
 
-/// Waits for a process. Returns its CPU seconds and its largest resident set in bytes.
+/// Starts processes that work side by side, waits for all of them, and adds up what they took. `log` is where they write
+/// what goes wrong.
+pub(crate) fn measured(log: &Path, start: impl FnOnce(&File) -> Result<Vec<Child>>) -> Result<Usage> {
+    let file = File::create(log)?;
+    let begin = Instant::now();
+    let children = start(&file)?;
+    let (mut usage, mut all_well) = (Usage::default(), true);
+    for child in &children {
+        let (status, took) = wait(child)?;
+        usage.cpu += took.cpu;
+        usage.peak += took.peak;
+        usage.written += took.written;
+        all_well &= status.success();
+    }
+    usage.wall = begin.elapsed().as_secs_f64();
+    ensure!(all_well, "{}", fs::read_to_string(log)?);
+    Ok(usage)
+}
+
+/// Waits for a process. What it returns lacks the wall time.
 ///
 /// Linux counts into the latter what the parent held when it started the child; this program is smaller than any child.
-pub(crate) fn wait(child: &Child) -> io::Result<(ExitStatus, f64, u64)> {
+fn wait(child: &Child) -> io::Result<(ExitStatus, Usage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let (mut status, mut usage) = (0, MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: our own child, waited for nowhere else; both results are ours to write, and zeroes are a valid rusage.
@@ -61,7 +80,9 @@ pub(crate) fn wait(child: &Child) -> io::Result<(ExitStatus, f64, u64)> {
     if ended != pid {
         return Err(io::Error::last_os_error());
     }
-    Ok((ExitStatus::from_raw(status), cpu_seconds(&usage), usage.ru_maxrss.unsigned_abs() * 1024))
+    // Blocks of 512 bytes, whatever the file system's own are.
+    let (peak, written) = (usage.ru_maxrss.unsigned_abs() * 1024, usage.ru_oublock.unsigned_abs() * 512);
+    Ok((ExitStatus::from_raw(status), Usage { wall: 0.0, cpu: cpu_seconds(&usage), peak, written }))
 }
 
 /// The CPU seconds that this process has taken so far.
