@@ -28,7 +28,7 @@ use crate::encode::Options;
 use crate::encode::job::Job;
 use crate::encoder::command::{EncodeCommand, EncoderChoice};
 use crate::error::{Error, Result};
-use crate::script::{Clip, Script, from_working_folder};
+use crate::script::{Script, from_working_folder};
 use crate::supervise::supervise;
 use crate::timing::Timing;
 use crate::units::FrameRange;
@@ -230,7 +230,6 @@ struct Fingerprinted {
     ignore_props: bool,
     timing: Timing,
     encoder: String,
-    vapoursynth: String,
 }
 
 impl RipJob {
@@ -274,7 +273,7 @@ impl RipJob {
         Ok(range)
     }
 
-    fn fingerprinted(&self, clip: &Clip) -> impl Serialize + use<> {
+    fn fingerprinted(&self) -> Fingerprinted {
         let options = &self.options;
         Fingerprinted {
             range: options.range,
@@ -284,7 +283,6 @@ impl RipJob {
             ignore_props: options.ignore_props,
             timing: options.timing,
             encoder: self.output.encoder.clone(),
-            vapoursynth: clip.core_version(),
         }
     }
 

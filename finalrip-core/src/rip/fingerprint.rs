@@ -24,7 +24,7 @@ impl Fingerprint {
         script: &Script,
         command: &EncodeCommand,
         source: Option<&Path>,
-        options: &impl Serialize,
+        (options, versions): (&impl Serialize, &str),
     ) -> Result<Self> {
         let mut lines = BTreeMap::new();
         let mut note = |name: &str, value: String| lines.insert(name.to_owned(), value);
@@ -33,7 +33,7 @@ impl Fingerprint {
         note("the script's output index", script.index().to_string());
         note("the encode command", json(command)?);
         note("the options", json(options)?);
-        note("the library versions", crate::ffi::versions());
+        note("the library versions", versions.to_owned());
         if let Some(path) = source {
             let value = of_file(path);
             let value = value.map_err(|error| Error::Source { path: path.to_owned(), reason: error.to_string() })?;

@@ -111,7 +111,6 @@ pub(super) fn merge(
             frame_rate: first.stream.frame_rate,
             sample_aspect: first.stream.sample_aspect,
             metadata,
-            ..StreamSettings::default()
         },
         next: &mut || packets.next(),
     };

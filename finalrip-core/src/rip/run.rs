@@ -26,17 +26,17 @@ pub(super) type Events = Teller<RipEvent, RipReport>;
 pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Events) -> Result<RipReport> {
     let started = Instant::now();
     let clip = job.script().evaluate()?;
-    let (mut record, resumed) = settle_plan(job, workspace, &clip, events)?;
+    let mut record = settle_plan(job, workspace, &clip, events)?;
     let mut chunks = known_chunks(workspace, &record.plan);
     let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
     let chunks_resumed = finished.len();
-    debug_assert!(resumed || finished.is_empty());
     events.tell(RipEvent::Planned { plan: record.plan.clone(), finished });
     let encoding = Instant::now();
     let mut failures = 0;
-    let encoded = loop {
+    let (chunks, frames) = loop {
+        let opening = if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record)? };
         let crew = Crew::new(job, workspace, &record, chunks, events);
-        match crew.encode(opening(job, &clip, &record)?, clip.clone())? {
+        match crew.encode(opening, clip.clone())? {
             Ended::All { chunks, frames, failed } => {
                 failures += failed;
                 break (chunks, frames);
@@ -52,10 +52,8 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     };
     // The script's memory is free for what follows.
     drop(clip);
-    let (chunks, frames) = encoded;
-    let fps = f64::from(frames) / encoding.elapsed().as_secs_f64().max(1e-9);
+    let fps = if frames == 0 { 0.0 } else { f64::from(frames) / encoding.elapsed().as_secs_f64().max(1e-9) };
     let merged = merge(job, workspace, &record.plan, &chunks, events)?;
-    let fps = if frames == 0 { 0.0 } else { fps };
     Ok(report(
         job,
         &record.plan,
@@ -72,9 +70,11 @@ pub(super) fn plan_only(job: &RipJob) -> Result<Plan> {
     Ok(make_plan(job, &clip, &source)?.0)
 }
 
-/// The earlier run's plan if its chunks can be used, else a new one. Says which it was.
-fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events) -> Result<(RipRecord, bool)> {
-    let fingerprint = Fingerprint::of(&job.script, &job.command, job.source.as_deref(), &job.fingerprinted(clip))?;
+/// The earlier run's plan if its chunks can be used, else a new one.
+fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events) -> Result<RipRecord> {
+    let versions = format!("{}, {}", crate::ffi::versions(), clip.core_version());
+    let (source, options) = (job.source.as_deref(), job.fingerprinted());
+    let fingerprint = Fingerprint::of(&job.script, &job.command, source, (&options, &versions))?;
     if let Some(earlier) = workspace.rip() {
         let mut changed = fingerprint.changes_since(&earlier.fingerprint);
         if !job.options.resume {
@@ -82,7 +82,7 @@ fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events
         }
         if changed.is_empty() {
             workspace.sweep(&earlier.plan)?;
-            return Ok((earlier, true));
+            return Ok(earlier);
         }
         tracing::info!("an earlier run's chunks are of no use, changed: {}", changed.join(", "));
         events.tell(RipEvent::StartedAfresh { changed });
@@ -92,7 +92,7 @@ fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events
     let (plan, timing) = make_plan(job, clip, &source)?;
     let record = RipRecord::new(fingerprint, plan, timing);
     workspace.store_rip(&record)?;
-    Ok((record, false))
+    Ok(record)
 }
 
 /// Divides the clip, and notices early when its frames are not evenly spaced.

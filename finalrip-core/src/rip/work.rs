@@ -174,6 +174,7 @@ impl<'a> Crew<'a> {
         let path = self.workspace.chunk_path(chunk);
         let mut job = self.job.chunk_job(planned.range, &path, self.record.plan.threads)?;
         job.cancel = self.halt.clone();
+        job.requests = job.requests.or_else(|| self.requests(source.info().threads));
         self.show(worker.number, chunk, planned, None);
         let (number, timing) = (worker.number, self.record.timing);
         let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
@@ -193,6 +194,13 @@ impl<'a> Crew<'a> {
         job.file.publish().map_err(|error| crate::container::output_error(&path, error.to_string()))?;
         self.workspace.store_chunk(chunk, &record)?;
         Ok(self.finished(worker.number, chunk, record, elapsed))
+    }
+
+    /// Frames that one worker asks for ahead: its part of what keeps a shared core's threads busy.
+    fn requests(&self, threads: usize) -> Option<usize> {
+        let workers = self.board().busy.len().max(1);
+        let shared = self.job.options.environments == Environments::Shared;
+        (shared && workers > 1).then(|| threads.div_ceil(workers) + 2)
     }
 
     /// The worker's script, evaluated if need be.
