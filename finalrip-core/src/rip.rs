@@ -194,7 +194,7 @@ impl Rip {
             Err(error) => {
                 job.output.file.discard();
                 // A worker that is stuck in C code may hold the workspace for longer than the caller waits.
-                workspace.unlock();
+                workspace.leave();
                 return Err(error);
             }
         };

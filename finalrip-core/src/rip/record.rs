@@ -124,8 +124,15 @@ impl Workspace {
         }
     }
 
-    /// Lets another rip have the folder.
-    pub(crate) fn unlock(&self) {
+    /// Lets another rip have the folder, and removes it when nothing in it is worth keeping.
+    pub(crate) fn leave(&self) {
+        let is_record = |name: &str| name.starts_with("chunk-") && name.ends_with(".json");
+        let kept = fs::read_dir(&self.folder).is_ok_and(|mut entries| {
+            entries.any(|entry| entry.is_ok_and(|entry| is_record(&entry.file_name().to_string_lossy())))
+        });
+        if !kept && let Err(error) = self.remove_folder() {
+            tracing::warn!("{error}");
+        }
         if let Err(error) = self.lock.unlock() {
             tracing::warn!("{} stays locked until this process ends: {error}", self.folder.display());
         }
