@@ -1,6 +1,7 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
-pub(crate) mod merge;
+#[allow(dead_code, reason = "a rip ends with it")]
+mod merge;
 mod partial;
 mod streams;
 
@@ -15,6 +16,9 @@ use crate::ffi::log::{LogScope, LogTail};
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
+pub use merge::MergeOptions;
+#[allow(unused_imports, reason = "a rip ends with them")]
+pub(crate) use merge::{MergeProgress, MergeSettings, Merged, VideoTrack, merge};
 pub(crate) use partial::PartialFile;
 pub use streams::{StreamAction, StreamKind, StreamReport};
 

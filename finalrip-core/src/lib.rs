@@ -43,7 +43,7 @@ mod timing;
 mod units;
 
 pub use cancel::CancelToken;
-pub use container::{StreamAction, StreamKind, StreamReport};
+pub use container::{MergeOptions, StreamAction, StreamKind, StreamReport};
 pub use encode::{Options, encode, encode_source};
 pub use encoder::Encoder;
 pub use encoder::command::{CommandError, EncodeCommand};

@@ -1,4 +1,4 @@
-//! libavfilter graphs with one video input and one video output, configured as the ffmpeg program does.
+//! libavfilter graphs with one input and one output, video or audio, configured as the ffmpeg program does.
 
 use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
@@ -46,22 +46,33 @@ impl FilterGraph {
         scaler_options: &str,
         log: &LogTail,
     ) -> Result<Self, EncoderError> {
+        Self::build(log, |graph| {
+            let options = c_string(scaler_options);
+            // SAFETY: the graph is ours and frees this copy of the string with itself.
+            unsafe { (*graph.graph.as_ptr()).scale_sws_opts = av::av_strdup(options.as_ptr()) };
+            graph.configure((c"buffer", &source_arguments(input)), c"buffersink", filters)
+        })
+    }
+
+    /// Builds `abuffer -> filters -> abuffersink`; `source` holds the arguments of `abuffer`.
+    pub(crate) fn audio(source: &str, filters: &str, log: &LogTail) -> Result<Self, EncoderError> {
+        Self::build(log, |graph| graph.configure((c"abuffer", source), c"abuffersink", filters))
+    }
+
+    fn build(log: &LogTail, configure: impl FnOnce(&mut Self) -> Result<(), AvError>) -> Result<Self, EncoderError> {
         let _scope = LogScope::enter(log);
         // SAFETY: allocates or returns null.
         let graph = NonNull::new(unsafe { av::avfilter_graph_alloc() });
         let fail = |code: AvError| EncoderError { message: code.to_string(), log: log.take() };
         let graph = graph.ok_or_else(|| fail(AvError::NO_MEMORY))?;
         let mut this = Self { graph, source: ptr::null_mut(), sink: ptr::null_mut(), log: log.clone() };
-        this.configure(input, filters, scaler_options).map_err(fail)?;
+        configure(&mut this).map_err(fail)?;
         Ok(this)
     }
 
-    fn configure(&mut self, input: &GraphInput, filters: &str, scaler_options: &str) -> Result<(), AvError> {
-        let options = c_string(scaler_options);
-        // SAFETY: the graph is ours and frees this copy of the string with itself.
-        unsafe { (*self.graph.as_ptr()).scale_sws_opts = av::av_strdup(options.as_ptr()) };
-        self.source = self.add(c"buffer", c"in", &c_string(&source_arguments(input)))?;
-        self.sink = self.add(c"buffersink", c"out", c"")?;
+    fn configure(&mut self, source: (&CStr, &str), sink: &CStr, filters: &str) -> Result<(), AvError> {
+        self.source = self.add(source.0, c"in", &c_string(source.1))?;
+        self.sink = self.add(sink, c"out", c"")?;
         self.link(&c_string(filters))?;
         // SAFETY: a graph whose filters are all created and linked.
         AvError::check(unsafe { av::avfilter_graph_config(self.graph.as_ptr(), ptr::null_mut()) }).map(drop)
@@ -111,12 +122,25 @@ impl FilterGraph {
         AvError::check(unsafe { av::av_buffersrc_add_frame_flags(self.source, frame.as_ptr(), 0) }).map(drop)
     }
 
+    /// Makes every audio frame but the last `samples` long.
+    pub(crate) fn set_frame_size(&mut self, samples: u32) {
+        // SAFETY: a configured audio sink.
+        unsafe { av::av_buffersink_set_frame_size(self.sink, samples) };
+    }
+
     /// Says that the video ends at `pts`: where the last frame's duration is over, which filters such as `fps` use.
     pub(crate) fn close(&mut self, pts: i64) -> Result<(), AvError> {
         let _scope = LogScope::enter(&self.log);
         let push = av::AV_BUFFERSRC_FLAG_PUSH as u32;
         // SAFETY: a configured source.
         AvError::check(unsafe { av::av_buffersrc_close(self.source, pts, push) }).map(drop)
+    }
+
+    /// Says that no frame follows, wherever the last one ended.
+    pub(crate) fn end(&mut self) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        // SAFETY: a configured source; no frame means the end.
+        AvError::check(unsafe { av::av_buffersrc_add_frame_flags(self.source, ptr::null_mut(), 0) }).map(drop)
     }
 
     /// The next finished frame; `None` when more input is needed or, after the end, when nothing is left.

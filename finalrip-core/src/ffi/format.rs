@@ -1,6 +1,6 @@
 //! Output containers.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
@@ -37,6 +37,10 @@ impl OutputFormat {
         NonNull::new(format.cast_mut()).map(Self)
     }
 
+    pub(super) fn as_ptr(&self) -> *const av::AVOutputFormat {
+        self.0.as_ptr()
+    }
+
     fn raw(&self) -> &av::AVOutputFormat {
         // SAFETY: static and immutable.
         unsafe { self.0.as_ref() }
@@ -48,7 +52,7 @@ impl OutputFormat {
         unsafe { text_from(self.raw().name) }.unwrap_or_default()
     }
 
-    fn has_flag(&self, flag: c_int) -> bool {
+    pub(super) fn has_flag(&self, flag: c_int) -> bool {
         self.raw().flags & flag != 0
     }
 
@@ -115,8 +119,10 @@ pub(crate) struct StreamSettings {
 /// A container being written.
 #[derive(Debug)]
 pub(crate) struct OutputContext {
-    raw: NonNull<av::AVFormatContext>,
-    log: LogTail,
+    pub(super) raw: NonNull<av::AVFormatContext>,
+    pub(super) log: LogTail,
+    /// Whether what is written stays in memory: the context is only a trial.
+    in_memory: bool,
 }
 
 // SAFETY: a format context may be used from any one thread at a time.
@@ -127,6 +133,27 @@ impl OutputContext {
     pub(crate) fn create(path: &Path, format: OutputFormat, log: &LogTail) -> Result<Self, AvError> {
         let _scope = LogScope::enter(log);
         let url = file_url(path).map_err(|()| AvError(-libc::EINVAL))?;
+        let context = Self::allocate(&url, format, log)?;
+        if format.writes_a_file() {
+            let raw = context.raw.as_ptr();
+            // SAFETY: the context's own pb, closed in `close` or `drop`.
+            AvError::check(unsafe { av::avio_open(&raw mut (*raw).pb, url.as_ptr(), av::AVIO_FLAG_WRITE as c_int) })?;
+        }
+        Ok(context)
+    }
+
+    /// Opens a trial, which shows whether a header can be written and leaves nothing behind. For formats that write a
+    /// file.
+    pub(crate) fn in_memory(format: OutputFormat, log: &LogTail) -> Result<Self, AvError> {
+        let _scope = LogScope::enter(log);
+        let mut context = Self::allocate(c"file:trial", format, log)?;
+        // SAFETY: the context's own pb, which is freed in `close`.
+        AvError::check(unsafe { av::avio_open_dyn_buf(&raw mut (*context.raw.as_ptr()).pb) })?;
+        context.in_memory = true;
+        Ok(context)
+    }
+
+    fn allocate(url: &CStr, format: OutputFormat, log: &LogTail) -> Result<Self, AvError> {
         let mut raw = ptr::null_mut();
         // SAFETY: a static muxer and a terminated string; on success the context is ours.
         AvError::check(unsafe {
@@ -137,21 +164,17 @@ impl OutputContext {
                 url.as_ptr(),
             )
         })?;
-        let context = Self { raw: NonNull::new(raw).ok_or(AvError::NO_MEMORY)?, log: log.clone() };
-        if format.writes_a_file() {
-            // SAFETY: the context's own pb, closed in `close` or `drop`.
-            AvError::check(unsafe { av::avio_open(&raw mut (*raw).pb, url.as_ptr(), av::AVIO_FLAG_WRITE as c_int) })?;
-        }
-        Ok(context)
+        let raw = NonNull::new(raw).ok_or(AvError::NO_MEMORY)?;
+        Ok(Self { raw, log: log.clone(), in_memory: false })
     }
 
-    /// Adds a stream; `time_base` is the base that it would like.
+    /// Adds a stream and returns its number; `time_base` is the base that it would like.
     pub(crate) fn add_stream(
         &mut self,
         parameters: &StreamParameters,
         time_base: Rational,
         settings: &StreamSettings,
-    ) -> Result<(), AvError> {
+    ) -> Result<usize, AvError> {
         // SAFETY: a context before its header; the stream returned belongs to it and lives as long.
         let stream = unsafe { av::avformat_new_stream(self.raw.as_ptr(), ptr::null()).as_mut() };
         let stream = stream.ok_or(AvError::NO_MEMORY)?;
@@ -165,7 +188,7 @@ impl OutputContext {
         for (kind, bytes) in &parameters.side_data {
             add_side_data(stream, *kind, bytes)?;
         }
-        Ok(())
+        Ok(usize::try_from(stream.index).unwrap_or(0))
     }
 
     /// Sets stream 0's four-character code.
@@ -195,7 +218,7 @@ impl OutputContext {
         unsafe { (**(*self.raw.as_ptr()).streams).time_base }
     }
 
-    /// Writes a packet whose times are in stream 0's base.
+    /// Writes a packet into the stream that it names, in whose base its times are.
     pub(crate) fn write(&mut self, packet: Packet) -> Result<(), AvError> {
         let _scope = LogScope::enter(&self.log);
         // SAFETY: after the header; the packet's reference is taken over and the shell stays ours.
@@ -230,6 +253,17 @@ impl OutputContext {
     }
 
     fn close(&mut self) -> Result<(), AvError> {
+        if self.in_memory {
+            let mut bytes = ptr::null_mut();
+            // SAFETY: `pb` is the buffer that `in_memory` opened, or null when this was called before; what it held is
+            // handed over and freed here.
+            unsafe {
+                let pb = std::mem::replace(&mut (*self.raw.as_ptr()).pb, ptr::null_mut());
+                av::avio_close_dyn_buf(pb, &raw mut bytes);
+                av::av_free(bytes.cast());
+            }
+            return Ok(());
+        }
         // SAFETY: owned; avio_closep accepts null and clears the pointer. Muxers without a file have none.
         AvError::check(unsafe { av::avio_closep(&raw mut (*self.raw.as_ptr()).pb) }).map(drop)
     }

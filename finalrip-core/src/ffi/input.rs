@@ -44,6 +44,13 @@ pub(crate) struct InputStream {
     pub(crate) picture: Option<Vec<u8>>,
 }
 
+impl InputStream {
+    /// Whether it is cover art, not video.
+    pub(crate) fn is_picture(&self) -> bool {
+        self.disposition & av::AV_DISPOSITION_ATTACHED_PIC as c_int != 0
+    }
+}
+
 /// A chapter; times in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chapter {

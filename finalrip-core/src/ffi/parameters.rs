@@ -14,6 +14,14 @@ pub(crate) enum SubtitleForm {
 }
 
 impl StreamParameters {
+    /// A copy of its own.
+    pub(crate) fn copied(&self) -> Result<Self, AvError> {
+        // SAFETY: our own parameters are valid.
+        let mut copy = unsafe { Self::copy_of(self.as_ptr()) }?;
+        copy.side_data.clone_from(&self.side_data);
+        Ok(copy)
+    }
+
     pub(crate) fn codec_id(&self) -> av::AVCodecID {
         self.raw().codec_id
     }

@@ -1,0 +1,186 @@
+//! Audio that the container cannot carry as it is: decoded, and encoded anew.
+
+use crate::encoder::EncoderError;
+use crate::ffi::audio::{AudioEncoder, AudioForm, AudioSettings};
+use crate::ffi::decode::Decoder;
+use crate::ffi::filter::FilterGraph;
+use crate::ffi::frame::AvFrame;
+use crate::ffi::input::InputStream;
+use crate::ffi::log::LogTail;
+use crate::ffi::{AvError, Packet, StreamParameters};
+use crate::units::Rational;
+
+use super::clock::SampleClock;
+
+/// An encoder that audio may be converted with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) encoder: &'static str,
+    /// The sample format for sources of at most 16 bits, if it is for them.
+    narrow: Option<&'static str>,
+    /// The sample format for all others, if it is for them.
+    wide: Option<&'static str>,
+    /// The one rate that it takes.
+    sample_rate: Option<u32>,
+    /// Bits a second for each channel, where it is lossy.
+    bit_rate: Option<u64>,
+}
+
+/// Lossless first, then by how good they sound.
+pub(super) const CANDIDATES: [Candidate; 7] = [
+    lossless("flac", Some("s16"), Some("s32")),
+    lossless("alac", Some("s16p"), Some("s32p")),
+    lossless("pcm_s16le", Some("s16"), None),
+    lossless("pcm_s24le", None, Some("s32")),
+    lossy("libopus", "flt", Some(48_000), 96_000),
+    lossy("aac", "fltp", None, 128_000),
+    lossy("ac3", "fltp", Some(48_000), 96_000),
+];
+
+const fn lossless(encoder: &'static str, narrow: Option<&'static str>, wide: Option<&'static str>) -> Candidate {
+    Candidate { encoder, narrow, wide, sample_rate: None, bit_rate: None }
+}
+
+const fn lossy(encoder: &'static str, format: &'static str, sample_rate: Option<u32>, bit_rate: u64) -> Candidate {
+    Candidate { encoder, narrow: Some(format), wide: Some(format), sample_rate, bit_rate: Some(bit_rate) }
+}
+
+impl Candidate {
+    /// How it would encode a stream; `None` when it is not for such.
+    fn settings(&self, stream: &StreamParameters, global_header: bool) -> Option<AudioSettings> {
+        let narrow = stream.is_narrow();
+        let sample_format = if narrow { self.narrow } else { self.wide }?;
+        Some(AudioSettings {
+            encoder: self.encoder,
+            sample_format,
+            sample_rate: self.sample_rate.or(stream.sample_rate())?,
+            bits: (!narrow && self.bit_rate.is_none()).then_some(24),
+            bit_rate: self.bit_rate.zip(stream.channels()).map(|(rate, channels)| rate * u64::from(channels)),
+            global_header,
+        })
+    }
+}
+
+/// One stream being converted. Times of its packets are in [`AudioConversion::time_base`].
+#[derive(Debug)]
+pub(super) struct AudioConversion {
+    decoder: Decoder,
+    graph: Option<(AudioForm, FilterGraph)>,
+    encoder: AudioEncoder,
+    clock: Option<SampleClock>,
+    input_base: Rational,
+    log: LogTail,
+    /// Packets that could not be decoded.
+    pub(super) damaged: u64,
+}
+
+impl AudioConversion {
+    /// Opens both sides; the second value is the stream that comes out.
+    pub(super) fn open(
+        stream: &InputStream,
+        candidate: &Candidate,
+        global_header: bool,
+        log: &LogTail,
+    ) -> Option<Result<(Self, StreamParameters), AvError>> {
+        let settings = candidate.settings(&stream.parameters, global_header)?;
+        Some(Self::open_with(stream, &settings, log))
+    }
+
+    fn open_with(
+        stream: &InputStream,
+        settings: &AudioSettings,
+        log: &LogTail,
+    ) -> Result<(Self, StreamParameters), AvError> {
+        let decoder = Decoder::open(&stream.parameters, stream.time_base, log)?;
+        let encoder = AudioEncoder::open(settings, &stream.parameters, log)?;
+        let parameters = encoder.stream()?;
+        let (log, input_base) = (log.clone(), stream.time_base);
+        Ok((Self { decoder, graph: None, encoder, clock: None, input_base, log, damaged: 0 }, parameters))
+    }
+
+    pub(super) fn time_base(&self) -> Rational {
+        self.encoder.time_base()
+    }
+
+    /// Converts a packet whose time is to be `shift` nanoseconds later; `None` is the end.
+    pub(super) fn convert(&mut self, packet: Option<&Packet>, shift: i64) -> Result<Vec<Packet>, EncoderError> {
+        let mut packets = Vec::new();
+        if self.decoder.send(packet).is_err() {
+            // A decoder that is told twice that the stream has ended says so; everything else is damage.
+            self.damaged += u64::from(packet.is_some());
+            return Ok(packets);
+        }
+        loop {
+            match self.decoder.receive() {
+                Ok(Some(frame)) => self.take_frame(frame, shift, &mut packets)?,
+                Ok(None) => break,
+                Err(_) => {
+                    self.damaged += 1;
+                    break;
+                }
+            }
+        }
+        if packet.is_none() {
+            self.close_graph(&mut packets)?;
+            self.encode(None, &mut packets)?;
+        }
+        Ok(packets)
+    }
+
+    fn take_frame(&mut self, mut frame: AvFrame, shift: i64, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+        let Some(form) = AudioForm::of_frame(&mut frame) else {
+            self.damaged += 1;
+            return Ok(());
+        };
+        if self.graph.as_ref().is_none_or(|(known, _)| *known != form) {
+            self.change_form(&form, packets)?;
+        }
+        let clock = self.clock.get_or_insert_with(|| SampleClock::new(form.sample_rate));
+        let time = clock.place(frame.best_time(), self.input_base, shift, frame.samples());
+        frame.set_time(time.unwrap_or(0), 0);
+        if let Some((_, graph)) = &mut self.graph {
+            graph.push(&frame).map_err(|code| failed(code, &self.log))?;
+        }
+        self.drain_graph(packets)
+    }
+
+    /// The samples lie in another way from here on, or for the first time.
+    fn change_form(&mut self, form: &AudioForm, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+        self.close_graph(packets)?;
+        let clock = SampleClock::new(form.sample_rate);
+        let graph = form.graph_to(&self.encoder, clock.period(), &self.log)?;
+        self.clock = Some(clock);
+        self.graph = Some((form.clone(), graph));
+        Ok(())
+    }
+
+    fn close_graph(&mut self, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+        if let Some((_, graph)) = &mut self.graph {
+            graph.end().map_err(|code| failed(code, &self.log))?;
+        }
+        self.drain_graph(packets)?;
+        self.graph = None;
+        Ok(())
+    }
+
+    fn drain_graph(&mut self, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+        while let Some((_, graph)) = &mut self.graph
+            && let Some(frame) = graph.pull().map_err(|code| failed(code, &self.log))?
+        {
+            self.encode(Some(&frame), packets)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, frame: Option<&AvFrame>, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+        self.encoder.send(frame).map_err(|code| failed(code, &self.log))?;
+        while let Some(packet) = self.encoder.receive().map_err(|code| failed(code, &self.log))? {
+            packets.push(packet);
+        }
+        Ok(())
+    }
+}
+
+fn failed(code: AvError, log: &LogTail) -> EncoderError {
+    EncoderError { message: code.to_string(), log: log.take() }
+}

@@ -1,0 +1,252 @@
+//! A merge from the opened source to the complete file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::cancel::CancelToken;
+use crate::container::{PartialFile, StreamKind, StreamReport};
+use crate::error::{Error, Result};
+use crate::ffi::format::OutputContext;
+use crate::ffi::input::{Chapter, InputContext, InputStream, Probe};
+use crate::ffi::log::LogTail;
+use crate::ffi::output::{DISPOSITION_DEFAULT, Priming};
+use crate::ffi::{AvError, Packet};
+
+use super::layout::{Layout, Planned, Work};
+use super::plan::{self, Planner};
+use super::run::{self, Reader, Writer};
+use super::start::{self, Start};
+use super::track::{Placement, Track};
+use super::{MergeProgress, MergeSettings, Merged, Target, VideoTrack, metadata, ordered};
+
+/// The source and what is found out of it before anything is written.
+pub(super) struct Source<'a> {
+    path: &'a Path,
+    input: InputContext,
+    log: LogTail,
+    probe: Probe,
+    /// The stream that the merged video replaces.
+    video: Option<usize>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn open(path: &'a Path, settings: &MergeSettings, cancel: &CancelToken) -> Result<Self> {
+        let log = LogTail::default();
+        let open = |probe| open_input(path, probe, cancel, &log);
+        let (mut input, mut probe) = (open(Probe::Usual)?, Probe::Usual);
+        let incomplete = |stream| plan::is_incomplete(stream, settings.format, &settings.keep);
+        if input.streams().iter().any(incomplete) {
+            (input, probe) = (open(Probe::Deep)?, Probe::Deep);
+        }
+        let is_video = |stream: &&InputStream| stream.kind == StreamKind::Video && !plan::is_file(stream);
+        let video = input.streams().iter().find(is_video).map(|stream| stream.index);
+        Ok(Self { path, input, log, probe, video })
+    }
+
+    fn video(&self) -> Option<&InputStream> {
+        self.input.streams().get(self.video?)
+    }
+}
+
+fn open_input(path: &Path, probe: Probe, cancel: &CancelToken, log: &LogTail) -> Result<InputContext> {
+    InputContext::open(path, probe, cancel, log)
+        .map_err(|code| if cancel.is_cancelled() { Error::Cancelled } else { source_error(path, code, log) })
+}
+
+fn source_error(path: &Path, code: AvError, log: &LogTail) -> Error {
+    let mut reason = code.to_string();
+    for line in log.take() {
+        reason = format!("{reason}\n  {line}");
+    }
+    Error::Source { path: path.to_owned(), reason }
+}
+
+/// The video's place in the header: what the rip says of it, and what the source says of its own.
+fn plan_video(
+    video: &VideoTrack<'_>,
+    replaced: Option<&InputStream>,
+    settings: &MergeSettings,
+) -> Result<Planned, AvError> {
+    let mut parameters = video.parameters.copied()?;
+    parameters.clear_tag();
+    let tags = replaced.map(|stream| plan::stream_tags(stream, true, &settings.keep)).unwrap_or_default();
+    let tags = metadata::overlaid(tags, &video.settings.metadata);
+    let mut stream = plan::stream_settings(metadata::overlaid(tags, &settings.stream_metadata));
+    (stream.frame_rate, stream.sample_aspect) = (video.settings.frame_rate, video.settings.sample_aspect);
+    Ok(Planned {
+        source: replaced.map(|stream| stream.index),
+        parameters,
+        time_base: video.time_base,
+        settings: stream,
+        disposition: replaced.map_or(DISPOSITION_DEFAULT, plan::video_disposition),
+        work: Work::Video,
+    })
+}
+
+/// The source, open at its start, with what is known of its times. Times are in nanoseconds.
+pub(super) struct Ready {
+    input: InputContext,
+    log: LogTail,
+    start: Start,
+    /// The time of the source that becomes 0.
+    base: i64,
+    /// When the merged file would end if the source keeps what it says.
+    declared_end: Option<i64>,
+}
+
+/// A merge that is planned.
+pub(super) struct Job<'a> {
+    target: &'a Target<'a>,
+    settings: &'a MergeSettings,
+    cancel: &'a CancelToken,
+    layout: Layout<'a>,
+    streams: Vec<StreamReport>,
+    notes: Vec<String>,
+}
+
+impl<'a> Job<'a> {
+    /// Plans the video; an error when the container does not take it.
+    pub(super) fn new(
+        target: &'a Target<'a>,
+        video: &VideoTrack<'_>,
+        source: Option<&Source<'_>>,
+        settings: &'a MergeSettings,
+        cancel: &'a CancelToken,
+    ) -> Result<Self> {
+        let planned = plan_video(video, source.and_then(Source::video), settings)
+            .map_err(|code| target.failed(code, &LogTail::default()))?;
+        let mut layout = Layout::new(target, settings, planned)?;
+        layout.metadata = metadata::overlaid(Vec::new(), &settings.metadata);
+        Ok(Self { target, settings, cancel, layout, streams: Vec::new(), notes: Vec::new() })
+    }
+
+    /// Plans the source's streams, finds out where they begin, and opens the source again at its start.
+    pub(super) fn take_source(&mut self, mut source: Source<'_>) -> Result<Ready> {
+        let mut planner = Planner {
+            video_codec: self.layout.streams[0].parameters.codec_name(),
+            layout: &mut self.layout,
+            settings: self.settings,
+            video: source.video,
+            knows_defaults: source.input.format_name().contains("matroska"),
+        };
+        self.streams = planner.plan(source.input.streams());
+        let kept: Vec<usize> = self.layout.streams.iter().skip(1).filter_map(|planned| planned.source).collect();
+        let start = start::find(&mut source.input, source.video, &kept, &source.log);
+        if self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let base = start.base(|index| self.is_primed(index));
+        self.take_tags(&source, base);
+        let says = source.input.start_time().zip(source.input.duration());
+        let declared_end = says.map(|(start, duration)| start.saturating_add(duration).saturating_sub(base));
+        let input = open_input(source.path, source.probe, self.cancel, &source.log)?;
+        Ok(Ready { input, log: source.log, start, base, declared_end })
+    }
+
+    fn is_primed(&self, index: usize) -> bool {
+        let planned = self.layout.streams.iter().skip(1).find(|planned| planned.source == Some(index));
+        planned.is_some_and(|planned| {
+            let converted = matches!(planned.work, Work::Audio(_));
+            start::is_primed(self.settings.format.priming(), &planned.parameters.codec_name(), converted)
+        })
+    }
+
+    /// The file's tags and chapters.
+    fn take_tags(&mut self, source: &Source<'_>, base: i64) {
+        let settings = self.settings;
+        if settings.keep.metadata {
+            let tags = metadata::of_file(source.input.metadata());
+            self.layout.metadata = metadata::overlaid(tags, &settings.metadata);
+        }
+        let chapters = source.input.chapters();
+        if !settings.keep.chapters || chapters.is_empty() {
+            return;
+        }
+        if !settings.format.has_chapters() {
+            let (count, name) = (chapters.len(), settings.format.name());
+            self.notes.push(format!("{count} chapters are left out: the format {name} has none; MKV and MP4 have"));
+            return;
+        }
+        self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(chapter, base)).collect();
+        if let Some(ordered) = ordered::find(source.path) {
+            let elsewhere = if ordered.elsewhere { "; those that lie in other files are not part of it" } else { "" };
+            self.notes.push(format!(
+                "the source's chapters are ordered: players show them in that order, and may leave parts out. The merged \
+                 file is in the order in which the source is written, with its chapters at their times there{elsewhere}"
+            ));
+        }
+    }
+
+    /// Writes the file and completes it.
+    pub(super) fn write(
+        mut self,
+        file: &PartialFile,
+        video: VideoTrack<'_>,
+        ready: Option<Ready>,
+        tell: &mut dyn FnMut(MergeProgress),
+    ) -> Result<Merged> {
+        let mut writer = self.open_writer(file)?;
+        let chapters = self.layout.chapters.len();
+        let (base, video_start) = ready.as_ref().map_or((0, None), |ready| (ready.base, ready.start.video));
+        let shift = video_start.map_or(0, |start| start.saturating_sub(base));
+        let mut tracks = std::mem::take(&mut self.layout.streams).into_iter().enumerate();
+        let Some((_, planned)) = tracks.next() else { return Err(Error::Internal("no video was planned".to_owned())) };
+        let mut track = Track::new(planned, video.time_base, self.placement(&writer, 0, shift));
+        let declared_end = ready.as_ref().and_then(|ready| ready.declared_end);
+        let mut reader = ready.map(|ready| {
+            let wanted = tracks.filter_map(|(index, planned)| {
+                let source = planned.source?;
+                let input_base = ready.input.streams().get(source)?.time_base;
+                let placement = self.placement(&writer, index, base.saturating_neg());
+                Some((source, Track::new(planned, input_base, placement)))
+            });
+            let wanted: BTreeMap<usize, Track> = wanted.collect();
+            Reader::new(ready.input, wanted, ready.log)
+        });
+        run::run(&mut writer, (&mut track, video.next), &mut reader, self.cancel, tell)?;
+        if let Some(reader) = &mut reader {
+            reader.finish(declared_end, &mut writer)?;
+            self.notes.append(&mut reader.notes);
+        }
+        let video_packets = writer.video_packets;
+        let bytes = writer.finish(file)?;
+        Ok(Merged { bytes, video_packets, streams: self.streams, chapters, notes: self.notes })
+    }
+
+    /// Makes the file, and writes the header and the pictures beside the video.
+    fn open_writer(&self, file: &PartialFile) -> Result<Writer<'a>> {
+        let (target, log) = (self.target, LogTail::default());
+        let path = file.create().map_err(|error| target.error(error.to_string()))?;
+        let context = OutputContext::create(&path, self.settings.format, &log);
+        let mut context = context.map_err(|code| target.failed(code, &log))?;
+        self.layout.write_header(&mut context, &log)?;
+        let mut writer = Writer { target, context, log, video_packets: 0 };
+        for (index, planned) in self.layout.streams.iter().enumerate() {
+            let Work::Picture(bytes) = &planned.work else { continue };
+            let mut packet = Packet::copy_of(bytes).map_err(|code| target.failed(code, &writer.log))?;
+            packet.place(Some(0), Some(0), 0);
+            packet.set_key();
+            packet.set_stream_index(index);
+            writer.write(vec![packet])?;
+        }
+        Ok(writer)
+    }
+
+    fn placement(&self, writer: &Writer<'_>, index: usize, shift: i64) -> Placement {
+        Placement {
+            index,
+            output_base: writer.context.time_base_of(index),
+            shift,
+            equal_times: self.settings.format.allows_equal_times(),
+            from_zero: self.settings.format.priming() == Priming::OpusDelay,
+        }
+    }
+}
+
+/// A chapter in the merged file's time; `None` when it is over before that begins.
+fn moved(mut chapter: Chapter, base: i64) -> Option<Chapter> {
+    let start = chapter.start.saturating_sub(base);
+    let end = chapter.end.saturating_sub(base).max(start);
+    (chapter.start, chapter.end) = (start.max(0), end.max(0));
+    (end > 0 || start >= 0).then_some(chapter)
+}

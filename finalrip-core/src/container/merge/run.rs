@@ -1,0 +1,213 @@
+//! The merge itself: packets of the chunks and of the source, in the order of their decode times.
+
+use std::collections::BTreeMap;
+
+use crate::cancel::CancelToken;
+use crate::container::PartialFile;
+use crate::error::{Error, Result};
+use crate::ffi::Packet;
+use crate::ffi::format::OutputContext;
+use crate::ffi::input::InputContext;
+use crate::ffi::log::LogTail;
+
+use super::layout::Work;
+use super::track::Track;
+use super::{MergeProgress, Target};
+
+/// The source, read for the streams that are kept.
+pub(super) struct Reader {
+    input: InputContext,
+    /// By their number in the source.
+    tracks: BTreeMap<usize, Track>,
+    log: LogTail,
+    /// The end of the latest packet, in nanoseconds of the merged file.
+    reached: i64,
+    ended: bool,
+    pub(super) notes: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(mut input: InputContext, tracks: BTreeMap<usize, Track>, log: LogTail) -> Self {
+        let wanted: Vec<usize> = tracks.keys().copied().collect();
+        input.want(&wanted);
+        // What libav had to say when it opened the file is no news of the reading.
+        log.take();
+        let ended = wanted.is_empty();
+        Self { input, tracks, log, reached: 0, ended, notes: Vec::new() }
+    }
+
+    /// The next packet and its decode time in nanoseconds of the merged file. A source that breaks off has ended.
+    fn next(&mut self) -> Option<(usize, i64, Packet)> {
+        while !self.ended {
+            match self.input.read() {
+                Ok(Some((index, packet))) => {
+                    let Some(track) = self.tracks.get(&index) else { continue };
+                    let time = track.time_of(&packet).unwrap_or(self.reached);
+                    self.reached = self.reached.max(time);
+                    return Some((index, time, packet));
+                }
+                Ok(None) => self.ended = true,
+                Err(code) => {
+                    self.ended = true;
+                    self.note(format!("the source could not be read beyond {}: {code}", clock_face(self.reached)));
+                }
+            }
+        }
+        None
+    }
+
+    fn note(&mut self, note: String) {
+        tracing::warn!("{note}");
+        self.notes.push(note);
+    }
+
+    /// What is worth knowing of the reading, now that it is over. `declared` is when the source says that it ends.
+    fn conclude(&mut self, declared: Option<i64>) {
+        const CLOSE_ENOUGH: i64 = 2_000_000_000;
+        let has_sound = self.tracks.values().any(|track| track.planned().parameters.sample_rate().is_some());
+        if let Some(declared) = declared.filter(|end| has_sound && end.saturating_sub(self.reached) > CLOSE_ENOUGH) {
+            let (reached, declared) = (clock_face(self.reached), clock_face(declared));
+            self.note(format!(
+                "the source's streams end at {reached}, although it says that it lasts until {declared}"
+            ));
+        }
+        let mut lines = self.log.take();
+        lines.dedup();
+        for line in lines.into_iter().take(3) {
+            self.note(format!("libav on the source: {line}"));
+        }
+        let mut notes = Vec::new();
+        for (index, track) in &self.tracks {
+            let damaged = match &track.planned().work {
+                Work::Audio(conversion) => conversion.damaged,
+                Work::Subtitle(conversion) => conversion.damaged,
+                _ => 0,
+            };
+            if damaged > 0 {
+                notes.push(format!("{damaged} packets of the source's stream {index} could not be converted"));
+            }
+            if track.moved > 0 {
+                notes.push(format!("{} packets of the source's stream {index} came out of order", track.moved));
+            }
+        }
+        notes.into_iter().for_each(|note| self.note(note));
+    }
+}
+
+/// The file being written.
+pub(super) struct Writer<'a> {
+    pub(super) target: &'a Target<'a>,
+    pub(super) context: OutputContext,
+    pub(super) log: LogTail,
+    pub(super) video_packets: u64,
+}
+
+impl Writer<'_> {
+    pub(super) fn write(&mut self, packets: Vec<Packet>) -> Result<()> {
+        for packet in packets {
+            self.context.write(packet).map_err(|code| self.target.failed(code, &self.log))?;
+        }
+        Ok(())
+    }
+
+    /// Completes the file. Returns its size.
+    pub(super) fn finish(self, file: &PartialFile) -> Result<u64> {
+        let Self { target, context, log, .. } = self;
+        context.finish().map_err(|code| target.failed(code, &log))?;
+        file.complete().map_err(|error| target.error(error.to_string()))
+    }
+
+    fn progress(&self) -> MergeProgress {
+        MergeProgress { bytes: self.context.position(), video_packets: self.video_packets }
+    }
+}
+
+/// Writes everything: of the two sides always the packet that is decoded first.
+pub(super) fn run(
+    writer: &mut Writer<'_>,
+    video: (&mut Track, &mut dyn FnMut() -> Result<Option<Packet>>),
+    reader: &mut Option<Reader>,
+    cancel: &CancelToken,
+    tell: &mut dyn FnMut(MergeProgress),
+) -> Result<()> {
+    let (track, next_video) = video;
+    let mut from_video = next_video()?;
+    let mut from_source = reader.as_mut().and_then(Reader::next);
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let video_time = from_video.as_ref().map(|packet| track.time_of(packet).unwrap_or(i64::MIN));
+        let source_time = from_source.as_ref().map(|(_, time, _)| *time);
+        let video_first = match (video_time, source_time) {
+            (None, None) => break,
+            (Some(video), Some(source)) => video <= source,
+            (video, _) => video.is_some(),
+        };
+        if video_first {
+            writer.write(track.take(from_video.take()).map_err(conversion_failed)?)?;
+            writer.video_packets += 1;
+            from_video = next_video()?;
+            tell(writer.progress());
+        } else if let (Some((index, time, packet)), Some(reader)) = (from_source.take(), reader.as_mut()) {
+            let at = At { index, time };
+            reader.pass(Some(packet), at, writer)?;
+            from_source = reader.next();
+        }
+    }
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    Ok(())
+}
+
+/// A place in the source, for messages.
+#[derive(Clone, Copy)]
+struct At {
+    index: usize,
+    time: i64,
+}
+
+impl Reader {
+    /// Writes what a packet, or the end, of one of the streams becomes. A conversion that fails ends its stream there: the
+    /// rest of the file is worth having.
+    fn pass(&mut self, packet: Option<Packet>, at: At, writer: &mut Writer<'_>) -> Result<()> {
+        let Some(track) = self.tracks.get_mut(&at.index) else { return Ok(()) };
+        match track.take(packet) {
+            Ok(packets) => writer.write(packets),
+            Err(error) => {
+                let log = error.log.last().map(|line| format!(" ({line})")).unwrap_or_default();
+                let time = clock_face(at.time);
+                self.note(format!(
+                    "the conversion of the source's stream {} stopped at {time}: {}{log}",
+                    at.index, error.message
+                ));
+                self.tracks.remove(&at.index);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what is still inside converters, and notes what is worth knowing.
+    pub(super) fn finish(&mut self, declared: Option<i64>, writer: &mut Writer<'_>) -> Result<()> {
+        let time = self.reached;
+        for index in self.tracks.keys().copied().collect::<Vec<_>>() {
+            self.pass(None, At { index, time }, writer)?;
+        }
+        self.conclude(declared);
+        Ok(())
+    }
+}
+
+/// The video passes through no converter, which could fail.
+fn conversion_failed(error: crate::encoder::EncoderError) -> Error {
+    Error::Internal(format!("the video could not be passed on: {}", error.message))
+}
+
+/// Nanoseconds as `h:mm:ss.mmm`.
+pub(super) fn clock_face(time: i64) -> String {
+    let sign = if time < 0 { "-" } else { "" };
+    let milliseconds = time.unsigned_abs() / 1_000_000;
+    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+    format!("{sign}{}:{:02}:{:02}.{rest:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}

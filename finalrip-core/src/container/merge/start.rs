@@ -1,0 +1,155 @@
+//! Where the streams of a source begin: the times that keep sound and picture together.
+
+use std::collections::BTreeMap;
+
+use crate::ffi::Packet;
+use crate::ffi::decode::Decoder;
+use crate::ffi::input::{InputContext, InputStream};
+use crate::ffi::log::LogTail;
+use crate::ffi::output::Priming;
+use crate::units::Rational;
+
+use super::clock::nanoseconds;
+
+/// Packets of video that are decoded in search of the first picture. A stream that shows none among so many is taken to
+/// begin where its packets begin.
+const MOST_VIDEO_PACKETS: usize = 2000;
+/// How far past the first picture the search for the other streams' beginnings goes.
+const REACH: i64 = 10_000_000_000;
+const REACH_BYTES: usize = 64 << 20;
+
+/// Where a stream begins, in nanoseconds of the source's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beginning {
+    /// The first packet's time.
+    pub(super) packet: i64,
+    /// When something is heard or seen: after the samples that a decoder drops.
+    pub(super) presented: i64,
+}
+
+/// What is known of the beginnings.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// When the first picture of the video is shown, as a decoder gives it out.
+    pub(super) video: Option<i64>,
+    /// Of each wanted stream that begins within reach.
+    pub(super) streams: BTreeMap<usize, Beginning>,
+}
+
+impl Start {
+    /// The time that becomes 0 in the merged file: the earliest at which something is seen or heard. `primed` names, for
+    /// each stream that is kept, whether the file can say which samples at its start are not to be played.
+    pub(super) fn base(&self, primed: impl Fn(usize) -> bool) -> i64 {
+        let begins = |(&index, begin): (&usize, &Beginning)| if primed(index) { begin.presented } else { begin.packet };
+        self.streams.iter().map(begins).chain(self.video).min().unwrap_or(0)
+    }
+}
+
+/// Whether a container that has `priming` can say so of a stream.
+pub(super) fn is_primed(priming: Priming, codec: &str, converted: bool) -> bool {
+    match priming {
+        // A decoder has dropped them already.
+        _ if converted => true,
+        Priming::EditList => true,
+        Priming::OpusDelay => codec == "opus",
+        Priming::None => false,
+    }
+}
+
+/// Reads the source from its start until every beginning is known or out of reach.
+pub(super) fn find(input: &mut InputContext, video: Option<usize>, others: &[usize], log: &LogTail) -> Start {
+    let decoder = video.and_then(|index| {
+        let stream = &input.streams()[index];
+        let opened = Decoder::open(&stream.parameters, stream.time_base, log);
+        opened.inspect_err(|code| tracing::warn!("no decoder for the source's video: {code}")).ok()
+    });
+    let mut search = Search { video, others, decoder, start: Start::default(), video_packets: 0, bytes_since: 0 };
+    let mut wanted = others.to_vec();
+    wanted.extend(video);
+    input.want(&wanted);
+    loop {
+        // A source that breaks off here breaks off in the merge too, which says so.
+        let Ok(Some((index, packet))) = input.read() else { break };
+        if search.take(&input.streams()[index], &packet) {
+            return search.start;
+        }
+    }
+    search.end(input);
+    search.start
+}
+
+struct Search<'a> {
+    video: Option<usize>,
+    others: &'a [usize],
+    decoder: Option<Decoder>,
+    start: Start,
+    video_packets: usize,
+    bytes_since: usize,
+}
+
+impl Search<'_> {
+    /// Takes a packet in; whether the search is over.
+    fn take(&mut self, stream: &InputStream, packet: &Packet) -> bool {
+        let time = packet.pts().or(packet.dts()).map(|ticks| nanoseconds(ticks, stream.time_base));
+        if self.video == Some(stream.index) {
+            self.take_video(stream, packet, time);
+        } else if let Some(time) = time
+            && !self.start.streams.contains_key(&stream.index)
+        {
+            let padding = nanoseconds(padding(stream, packet), stream.time_base);
+            self.start
+                .streams
+                .insert(stream.index, Beginning { packet: time, presented: time.saturating_add(padding) });
+        }
+        if self.video.is_some() && self.start.video.is_none() {
+            return false;
+        }
+        self.bytes_since += packet.data().len();
+        let complete = self.others.iter().all(|index| self.start.streams.contains_key(index));
+        let beyond = self.start.video.zip(time).is_some_and(|(start, time)| time.saturating_sub(start) > REACH);
+        complete || beyond || self.bytes_since > REACH_BYTES
+    }
+
+    fn take_video(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
+        if self.start.video.is_some() {
+            return;
+        }
+        self.video_packets += 1;
+        if let Some(decoder) = &mut self.decoder {
+            // Packets that cannot be decoded, such as those before the first keyframe, show nothing.
+            let _ = decoder.send(Some(packet));
+        }
+        self.receive(stream.time_base);
+        if self.start.video.is_none() && (self.decoder.is_none() || self.video_packets >= MOST_VIDEO_PACKETS) {
+            let declared = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
+            self.start.video = declared.or(time).or(Some(0));
+        }
+    }
+
+    fn receive(&mut self, base: Rational) {
+        if let Some(Ok(Some(frame))) = self.decoder.as_mut().map(Decoder::receive) {
+            self.start.video = Some(frame.best_time().map_or(0, |ticks| nanoseconds(ticks, base)));
+        }
+    }
+
+    /// The source has ended: a short video may still be inside the decoder.
+    fn end(&mut self, input: &InputContext) {
+        let Some(index) = self.video.filter(|_| self.start.video.is_none()) else { return };
+        let stream = &input.streams()[index];
+        if let Some(decoder) = &mut self.decoder {
+            let _ = decoder.send(None);
+        }
+        self.receive(stream.time_base);
+        if self.start.video.is_none() {
+            self.start.video = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
+        }
+    }
+}
+
+/// How much of a stream's first packet a decoder drops, in ticks of the stream.
+fn padding(stream: &InputStream, packet: &Packet) -> i64 {
+    let Some(rate) = stream.parameters.sample_rate() else { return 0 };
+    let samples = packet.skipped_samples().unwrap_or_else(|| stream.parameters.initial_padding());
+    let period = Rational::new(1, rate.into()).unwrap_or(Rational::ONE);
+    super::clock::shifted(samples.into(), period, 0, stream.time_base)
+}

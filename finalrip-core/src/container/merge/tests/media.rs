@@ -1,0 +1,227 @@
+//! Sources made by the muxers that people use, and what the judges say of merged files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::super::*;
+use crate::ffi::input::{InputContext, Probe};
+
+/// Frames of the joined video: 4 s at 25 frames a second.
+pub(super) const FRAMES: usize = 100;
+
+/// A scratch folder with the joined video in it.
+pub(super) struct Bench {
+    folder: TempDir,
+    video: PathBuf,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("finalrip-merge-").tempdir().unwrap();
+        let video = folder.path().join("video.mkv");
+        ffmpeg("-f lavfi -i testsrc2=s=192x108:r=25:d=4,hue=h=90 -c:v libx264 -preset veryfast -bf 3 -g 30", &video);
+        Self { folder, video }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A source made by ffmpeg out of `IN`, the folder's files, with arguments separated by spaces.
+    pub(super) fn make(&self, arguments: &str, name: &str) -> PathBuf {
+        let path = self.path(name);
+        ffmpeg(&arguments.replace("IN/", &format!("{}/", self.folder.path().display())), &path);
+        path
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Merges twice, checks that both files are the same, that the judges like them, and that the video is untouched.
+    pub(super) fn merge(&self, source: Option<&Path>, name: &str) -> Outcome {
+        self.merge_with(source, name, |_| {})
+    }
+
+    pub(super) fn merge_with(&self, source: Option<&Path>, name: &str, change: impl Fn(&mut MergeSettings)) -> Outcome {
+        let (path, merged) = self.merge_once(source, name, &change).unwrap();
+        let (again, _) = self.merge_once(source, &format!("again.{name}"), &change).unwrap();
+        assert!(std::fs::read(&path).unwrap() == std::fs::read(&again).unwrap(), "{name}: two merges differ");
+        std::fs::remove_file(again).unwrap();
+        let outcome = Outcome { path, merged };
+        outcome.assert_sound();
+        assert_eq!(outcome.merged.video_packets, FRAMES as u64);
+        assert_eq!(outcome.merged.bytes, std::fs::metadata(&outcome.path).unwrap().len());
+        assert_eq!(packets_hash(&outcome.path, "v:0"), packets_hash(&self.video, "v:0"), "{name}: another video");
+        outcome
+    }
+
+    pub(super) fn merge_once(
+        &self,
+        source: Option<&Path>,
+        name: &str,
+        change: impl Fn(&mut MergeSettings),
+    ) -> Result<(PathBuf, Merged)> {
+        let target = self.path(name);
+        let mut settings = settings_for(&target);
+        change(&mut settings);
+        let file = PartialFile::new(&target).unwrap();
+        let merged = merge_video(&self.video, source, &file, &settings, &CancelToken::new())?;
+        file.publish().unwrap();
+        Ok((target, merged))
+    }
+
+    pub(super) fn video(&self) -> &Path {
+        &self.video
+    }
+}
+
+pub(super) fn settings_for(target: &Path) -> MergeSettings {
+    MergeSettings {
+        format: OutputFormat::guess(None, Some(target)).unwrap(),
+        options: Vec::new(),
+        metadata: Vec::new(),
+        stream_metadata: Vec::new(),
+        tag: None,
+        keep: MergeOptions::default(),
+    }
+}
+
+/// Merges the packets of a Matroska file, with decode times rebuilt as a rip does.
+pub(super) fn merge_video(
+    video: &Path,
+    source: Option<&Path>,
+    file: &PartialFile,
+    settings: &MergeSettings,
+    cancel: &CancelToken,
+) -> Result<Merged> {
+    let mut input = InputContext::open(video, Probe::Usual, &CancelToken::new(), &LogTail::default()).unwrap();
+    let parameters = input.streams()[0].parameters.copied().unwrap();
+    let mut packets = Vec::new();
+    while let Some((_, packet)) = input.read().unwrap() {
+        packets.push(packet);
+    }
+    // Milliseconds become frames; B-pyramids need two frames of delay.
+    let times: Vec<i64> = packets.iter().map(|packet| (packet.pts().unwrap() * 25 + 500).div_euclid(1000)).collect();
+    for (number, (packet, &time)) in packets.iter_mut().zip(&times).enumerate() {
+        packet.place(Some(time), Some(number as i64 - 2), 1);
+    }
+    let mut packets = packets.into_iter();
+    let track = VideoTrack {
+        parameters: &parameters,
+        time_base: Rational::new(1, 25).unwrap(),
+        settings: StreamSettings {
+            frame_rate: Rational::new(25, 1),
+            sample_aspect: None,
+            metadata: vec![("encoder".to_owned(), "the rip".to_owned())],
+        },
+        next: &mut || Ok(packets.next()),
+    };
+    merge(track, source, file, settings, cancel, &mut |_| {})
+}
+
+/// A merged file and what the merge said of it.
+pub(super) struct Outcome {
+    pub(super) path: PathBuf,
+    pub(super) merged: Merged,
+}
+
+impl Outcome {
+    /// ffmpeg plays it to the end without a word.
+    fn assert_sound(&self) {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "warning", "-i"]).arg(&self.path).args(["-map", "0:v", "-map", "0:a?", "-map", "0:s?"]);
+        command.args(["-c:s", "copy", "-f", "null", "-"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{}: {said}", self.path.display());
+    }
+
+    /// `kind codec action` of every stream, in the source's order.
+    pub(super) fn actions(&self) -> Vec<String> {
+        let action = |report: &StreamReport| format!("{} {} {}", report.kind, report.codec, report.action);
+        self.merged.streams.iter().map(action).collect()
+    }
+
+    pub(super) fn streams(&self) -> Vec<Value> {
+        probe(&self.path)["streams"].as_array().unwrap().clone()
+    }
+
+    /// The distance from the first picture to the first sound, in milliseconds, is the source's within `tolerance`.
+    #[track_caller]
+    pub(super) fn assert_in_sync(&self, source: &Path, tolerance: f64) {
+        let (was, is) = (offset(source), offset(&self.path));
+        assert!((was - is).abs() <= tolerance, "{}: {was} ms became {is} ms", self.path.display());
+    }
+}
+
+pub(super) use serde_json::Value;
+
+/// When the first sound comes after the first picture, as ffmpeg decodes them, in milliseconds.
+pub(super) fn offset(path: &Path) -> f64 {
+    first_time(path, "a:0") - first_time(path, "v:0")
+}
+
+/// When the first decoded frame of a stream is presented, in milliseconds.
+pub(super) fn first_time(path: &Path, stream: &str) -> f64 {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "quiet", "-select_streams", stream, "-read_intervals", "%+2"]);
+    command.args(["-show_entries", "frame=best_effort_timestamp_time,pts_time", "-of", "json"]).arg(path);
+    let frames: Value = serde_json::from_slice(&run(&mut command)).unwrap();
+    let frame = &frames["frames"][0];
+    let time = frame["pts_time"].as_str().or(frame["best_effort_timestamp_time"].as_str());
+    time.unwrap_or_else(|| panic!("{}: no {stream}: {frames}", path.display())).parse::<f64>().unwrap() * 1000.0
+}
+
+/// One hash of all packets of a stream.
+pub(super) fn packets_hash(path: &Path, stream: &str) -> String {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(path).args(["-map", &format!("0:{stream}"), "-c", "copy"]);
+    command.args(["-f", "streamhash", "-"]);
+    hash_of(&run(&mut command))
+}
+
+/// One hash of all samples of a stream, with 16 or 24 bits.
+pub(super) fn samples_hash(path: &Path, stream: &str, codec: &str) -> String {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(path).args(["-map", &format!("0:{stream}"), "-c", codec]);
+    command.args(["-f", "streamhash", "-"]);
+    hash_of(&run(&mut command))
+}
+
+fn hash_of(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).trim().rsplit('=').next().unwrap().to_owned()
+}
+
+pub(super) fn probe(path: &Path) -> Value {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json"]).arg(path);
+    serde_json::from_slice(&run(&mut command)).unwrap()
+}
+
+/// What `mkvmerge -J` says; it must find nothing to warn of.
+pub(super) fn mkvmerge_json(path: &Path) -> Value {
+    let said: Value = serde_json::from_slice(&run(Command::new("mkvmerge").arg("-J").arg(path))).unwrap();
+    assert_eq!((&said["errors"], &said["warnings"]), (&Value::Array(vec![]), &Value::Array(vec![])), "{said:#}");
+    said
+}
+
+pub(super) fn mkvmerge(arguments: &[&str], output: &Path) {
+    run(Command::new("mkvmerge").arg("-q").arg("-o").arg(output).args(arguments));
+}
+
+fn ffmpeg(arguments: &str, output: &Path) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-y"]).args(arguments.split_whitespace()).arg(output);
+    run(&mut command);
+}
+
+pub(super) fn run(command: &mut Command) -> Vec<u8> {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}

@@ -1,0 +1,218 @@
+//! Audio on its way from one codec to another: what frames look like, and encoders.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::{self, NonNull};
+
+use ffmpeg_next::ffi as av;
+
+use super::codec::Packet;
+use super::filter::FilterGraph;
+use super::frame::{AvFrame, av_rational};
+use super::log::{LogScope, LogTail};
+use super::parameters::sample_format_named;
+use super::{AvError, Dictionary, StreamParameters, c_string, text_from};
+use crate::encoder::EncoderError;
+use crate::units::Rational;
+
+/// How the samples of a frame lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AudioForm {
+    pub(crate) sample_format: String,
+    pub(crate) sample_rate: u32,
+    /// As libav writes layouts, such as `5.1(side)`.
+    pub(crate) layout: String,
+}
+
+impl AudioForm {
+    /// What a decoded frame is. A frame that only has a number of channels gets libav's usual layout for that number.
+    pub(crate) fn of_frame(frame: &mut AvFrame) -> Option<Self> {
+        let raw = frame.as_ptr();
+        // SAFETY: a frame of our own, which no one else looks at during the call; layouts that are not of the unspecified
+        // order are not touched. The name of a format, known or not, is null or static.
+        unsafe {
+            settle_layout(&raw mut (*raw).ch_layout);
+            let known = (0..av::AVSampleFormat::AV_SAMPLE_FMT_NB as c_int).contains(&(*raw).format);
+            let format = known.then(|| (&raw const (*raw).format).cast::<av::AVSampleFormat>().read())?;
+            Some(Self {
+                sample_format: text_from(av::av_get_sample_fmt_name(format))?,
+                sample_rate: u32::try_from((*raw).sample_rate).ok().filter(|&rate| rate > 0)?,
+                layout: describe_layout(&raw const (*raw).ch_layout)?,
+            })
+        }
+    }
+
+    /// A graph that turns frames of this form into frames as an encoder takes them. Holes in the sound become silence,
+    /// so that what follows stays where it was.
+    pub(crate) fn graph_to(
+        &self,
+        encoder: &AudioEncoder,
+        time_base: Rational,
+        log: &LogTail,
+    ) -> Result<FilterGraph, EncoderError> {
+        let base = av_rational(time_base);
+        let source = format!(
+            "time_base={}/{}:sample_rate={}:sample_fmt={}:channel_layout={}",
+            base.num, base.den, self.sample_rate, self.sample_format, self.layout
+        );
+        let to = &encoder.form;
+        let filters = format!(
+            "aresample=async=1,aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
+            to.sample_format, to.sample_rate, to.layout
+        );
+        let mut graph = FilterGraph::audio(&source, &filters, log)?;
+        if let Some(samples) = encoder.frame_size() {
+            graph.set_frame_size(samples);
+        }
+        Ok(graph)
+    }
+}
+
+/// Gives a layout that only says how many channels there are libav's usual one for that number.
+///
+/// # Safety
+/// `layout` is valid, and nobody else uses it.
+unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
+    // SAFETY: by the caller's promise; the call overwrites the layout, and one of unspecified order owns nothing.
+    unsafe {
+        if (*layout).order == av::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC {
+            av::av_channel_layout_default(layout, (*layout).nb_channels);
+        }
+    }
+}
+
+/// # Safety
+/// `layout` is valid.
+unsafe fn describe_layout(layout: *const av::AVChannelLayout) -> Option<String> {
+    let mut buffer = [0 as c_char; 256];
+    // SAFETY: by the caller's promise; the buffer is writable for the length given.
+    let written = unsafe { av::av_channel_layout_describe(layout, buffer.as_mut_ptr(), buffer.len()) };
+    if written <= 0 {
+        return None;
+    }
+    // SAFETY: a positive answer means that the buffer holds a terminated text, cut if it had to be.
+    Some(unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// What an audio encoder is opened with.
+#[derive(Debug, Clone)]
+pub(crate) struct AudioSettings {
+    /// The encoder's name, such as `flac`.
+    pub(crate) encoder: &'static str,
+    pub(crate) sample_format: &'static str,
+    pub(crate) sample_rate: u32,
+    /// The bits of a sample that count, where the format has more.
+    pub(crate) bits: Option<u32>,
+    /// Bits a second, of lossy encoders.
+    pub(crate) bit_rate: Option<u64>,
+    pub(crate) global_header: bool,
+}
+
+/// An open audio encoder of libav. Its times are in samples.
+#[derive(Debug)]
+pub(crate) struct AudioEncoder {
+    raw: NonNull<av::AVCodecContext>,
+    form: AudioForm,
+    log: LogTail,
+}
+
+// SAFETY: a codec context may be used from any one thread at a time.
+unsafe impl Send for AudioEncoder {}
+
+impl AudioEncoder {
+    /// Opens an encoder for sound with the channels of `like`.
+    pub(crate) fn open(settings: &AudioSettings, like: &StreamParameters, log: &LogTail) -> Result<Self, AvError> {
+        let _scope = LogScope::enter(log);
+        let name = c_string(settings.encoder);
+        // SAFETY: a terminated string; returns null or a static description.
+        let codec = unsafe { av::avcodec_find_encoder_by_name(name.as_ptr()) };
+        if codec.is_null() {
+            return Err(AvError(av::AVERROR_ENCODER_NOT_FOUND));
+        }
+        // SAFETY: a static codec; returns null or a context that is ours from here on.
+        let raw = NonNull::new(unsafe { av::avcodec_alloc_context3(codec) }).ok_or(AvError::NO_MEMORY)?;
+        let form = AudioForm {
+            sample_format: settings.sample_format.to_owned(),
+            sample_rate: settings.sample_rate,
+            layout: String::new(),
+        };
+        let mut this = Self { raw, form, log: log.clone() };
+        this.describe(settings, like)?;
+        let mut options = Dictionary::new([("threads", "1")]);
+        // SAFETY: an unopened context made for this codec.
+        AvError::check(unsafe { av::avcodec_open2(raw.as_ptr(), codec, &raw mut options.0) })?;
+        Ok(this)
+    }
+
+    fn describe(&mut self, settings: &AudioSettings, like: &StreamParameters) -> Result<(), AvError> {
+        let sample_rate = c_int::try_from(settings.sample_rate).map_err(|_| AvError(-libc::EINVAL))?;
+        let raw = self.raw.as_ptr();
+        // SAFETY: owned and exclusive; the layout is copied.
+        unsafe {
+            AvError::check(av::av_channel_layout_copy(
+                &raw mut (*raw).ch_layout,
+                &raw const (*like.as_ptr()).ch_layout,
+            ))?;
+            settle_layout(&raw mut (*raw).ch_layout);
+            self.form.layout = describe_layout(&raw const (*raw).ch_layout).ok_or(AvError(-libc::EINVAL))?;
+            (*raw).sample_rate = sample_rate;
+            (*raw).sample_fmt = sample_format_named(settings.sample_format);
+            (*raw).time_base = av::AVRational { num: 1, den: sample_rate };
+            (*raw).bits_per_raw_sample = settings.bits.map_or(0, |bits| bits as c_int);
+            (*raw).flags |= av::AV_CODEC_FLAG_BITEXACT as c_int;
+            if let Some(rate) = settings.bit_rate {
+                (*raw).bit_rate = i64::try_from(rate).unwrap_or(i64::MAX);
+            }
+            if settings.global_header {
+                (*raw).flags |= av::AV_CODEC_FLAG_GLOBAL_HEADER as c_int;
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream that it makes.
+    pub(crate) fn stream(&self) -> Result<StreamParameters, AvError> {
+        let mut parameters = StreamParameters::empty()?;
+        // SAFETY: both are valid; what is needed is copied.
+        AvError::check(unsafe { av::avcodec_parameters_from_context(parameters.raw_mut(), self.raw.as_ptr()) })?;
+        Ok(parameters)
+    }
+
+    /// Of the times of its frames and packets.
+    pub(crate) fn time_base(&self) -> Rational {
+        Rational::new(1, self.form.sample_rate.into()).unwrap_or(Rational::ONE)
+    }
+
+    /// How many samples each frame but the last must have; `None` when any number will do.
+    fn frame_size(&self) -> Option<u32> {
+        // SAFETY: owned, shared access.
+        u32::try_from(unsafe { self.raw.as_ref() }.frame_size).ok().filter(|&size| size > 0)
+    }
+
+    /// Sends a frame, or with `None` the end.
+    pub(crate) fn send(&mut self, frame: Option<&AvFrame>) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        let frame = frame.map_or(ptr::null(), |frame| frame.as_ptr().cast_const());
+        // SAFETY: an open encoder; libav takes its own references to the frame's buffers.
+        AvError::check(unsafe { av::avcodec_send_frame(self.raw.as_ptr(), frame) }).map(drop)
+    }
+
+    /// The next packet; `None` when more frames are needed or, after the end, when nothing is left.
+    pub(crate) fn receive(&mut self) -> Result<Option<Packet>, AvError> {
+        let _scope = LogScope::enter(&self.log);
+        let packet = Packet::empty()?;
+        // SAFETY: an open encoder and a packet that we own.
+        match AvError::check(unsafe { av::avcodec_receive_packet(self.raw.as_ptr(), packet.as_ptr()) }) {
+            Ok(_) => Ok(Some(packet)),
+            Err(AvError::AGAIN | AvError::EOF) => Ok(None),
+            Err(code) => Err(code),
+        }
+    }
+}
+
+impl Drop for AudioEncoder {
+    fn drop(&mut self) {
+        let mut raw = self.raw.as_ptr();
+        // SAFETY: owned here alone.
+        unsafe { av::avcodec_free_context(&raw mut raw) };
+    }
+}

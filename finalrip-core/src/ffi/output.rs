@@ -1,0 +1,144 @@
+//! Output containers with more than one stream: what a merge needs beside the one video stream of an encode.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use ffmpeg_next::ffi as av;
+
+use super::format::{OutputContext, OutputFormat};
+use super::frame::rational_from;
+use super::input::{Chapter, NANOSECONDS};
+use super::{AvError, Dictionary, StreamParameters};
+use crate::units::Rational;
+
+/// The stream that a player takes unless it is told otherwise.
+pub(crate) const DISPOSITION_DEFAULT: c_int = av::AV_DISPOSITION_DEFAULT as c_int;
+
+/// What a stream is for; not how it is stored.
+pub(crate) const KEPT_DISPOSITIONS: c_int =
+    !(av::AV_DISPOSITION_ATTACHED_PIC | av::AV_DISPOSITION_TIMED_THUMBNAILS | av::AV_DISPOSITION_STILL_IMAGE) as c_int;
+
+/// What a container does with samples at the start that a decoder makes of nothing and a player must not play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Priming {
+    /// They lie before 0 and are cut off by an edit list (MP4).
+    EditList,
+    /// The header says how many they are, of Opus alone (Matroska).
+    OpusDelay,
+    /// Nothing: they are played.
+    None,
+}
+
+impl OutputFormat {
+    /// Whether it is MP4 or one of its kin.
+    pub(crate) fn is_mp4(&self) -> bool {
+        const MP4: [&str; 8] = ["mov", "mp4", "3gp", "3g2", "psp", "ipod", "ismv", "f4v"];
+        MP4.contains(&self.name().as_str())
+    }
+
+    /// Whether it is Matroska with all that it can hold, which WebM is not.
+    pub(crate) fn is_matroska(&self) -> bool {
+        self.name() == "matroska"
+    }
+
+    pub(crate) fn priming(&self) -> Priming {
+        match self.name().as_str() {
+            "matroska" | "webm" => Priming::OpusDelay,
+            _ if self.is_mp4() => Priming::EditList,
+            _ => Priming::None,
+        }
+    }
+
+    /// Whether the muxer takes the stream's codec as the format defines it; `None` when it does not say.
+    pub(crate) fn defines(&self, parameters: &StreamParameters) -> Option<bool> {
+        let codec = parameters.codec_id();
+        // SAFETY: a static description and a codec id.
+        let defined = match unsafe { av::avformat_query_codec(self.as_ptr(), codec, av::FF_COMPLIANCE_NORMAL) } {
+            0 => Some(false),
+            1.. => Some(true),
+            _ => None,
+        };
+        // Matroska carries whatever has a number in WAVE files, under the name A_MS/ACM.
+        if self.is_matroska() && defined == Some(false) {
+            return Some(has_wave_tag(codec));
+        }
+        defined
+    }
+
+    /// Whether two packets of a stream may have the same decode time.
+    pub(crate) fn allows_equal_times(&self) -> bool {
+        self.has_flag(av::AVFMT_TS_NONSTRICT as c_int)
+    }
+
+    /// Whether the format has chapters.
+    pub(crate) fn has_chapters(&self) -> bool {
+        self.is_mp4() || ["matroska", "webm", "nut", "ogg"].contains(&self.name().as_str())
+    }
+
+    /// Whether the muxer numbers streams at all: a raw stream is its one codec's bytes and nothing else.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int)
+    }
+}
+
+fn has_wave_tag(codec: av::AVCodecID) -> bool {
+    let mut tag = 0;
+    // SAFETY: a list of one static table, ended by null.
+    unsafe {
+        let tables = [av::avformat_get_riff_audio_tags(), ptr::null()];
+        av::av_codec_get_tag2(tables.as_ptr(), codec, &raw mut tag) != 0
+    }
+}
+
+impl OutputContext {
+    fn stream(&self, index: usize) -> Option<*mut av::AVStream> {
+        // SAFETY: owned; the array has `nb_streams` entries.
+        unsafe {
+            let raw = self.raw.as_ref();
+            (index < raw.nb_streams as usize).then(|| *raw.streams.add(index))
+        }
+    }
+
+    /// Sets a stream's `AV_DISPOSITION_*` bits.
+    pub(crate) fn set_disposition(&mut self, index: usize, bits: c_int) {
+        if let Some(stream) = self.stream(index) {
+            // SAFETY: a stream of the context; a plain field.
+            unsafe { (*stream).disposition = bits };
+        }
+    }
+
+    /// Writes nothing that differs from run to run: no date, no random identifiers.
+    pub(crate) fn set_bitexact(&mut self) {
+        // SAFETY: owned and exclusive; a plain field.
+        unsafe { self.raw.as_mut() }.flags |= av::AVFMT_FLAG_BITEXACT as c_int;
+    }
+
+    /// The time base that a stream got; valid after the header.
+    pub(crate) fn time_base_of(&self, index: usize) -> Rational {
+        // SAFETY: a stream of the context; a plain field.
+        self.stream(index).and_then(|stream| rational_from(unsafe { (*stream).time_base })).unwrap_or(Rational::ONE)
+    }
+
+    /// Adds a chapter, before the header.
+    pub(crate) fn add_chapter(&mut self, chapter: &Chapter) -> Result<(), AvError> {
+        let metadata = chapter.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        // SAFETY: a zeroed chapter of libav's own memory, which the context owns and frees once it is in the array; before
+        // that it is freed here. The array grows by libav's own means; its count is an unsigned int that stays small.
+        unsafe {
+            let mut entry: *mut av::AVChapter = av::av_mallocz(size_of::<av::AVChapter>()).cast();
+            let Some(fields) = entry.as_mut() else { return Err(AvError::NO_MEMORY) };
+            (fields.id, fields.time_base) = (chapter.id, NANOSECONDS);
+            (fields.start, fields.end) = (chapter.start, chapter.end);
+            let raw = self.raw.as_ptr();
+            let array = (&raw mut (*raw).chapters).cast();
+            let count = (&raw mut (*raw).nb_chapters).cast::<c_int>();
+            let added = AvError::check(av::av_dynarray_add_nofree(array, count, entry.cast()));
+            if added.is_err() {
+                av::av_freep((&raw mut entry).cast());
+            } else {
+                (*entry).metadata = Dictionary::new(metadata).into_raw();
+            }
+            added.map(drop)
+        }
+    }
+}
