@@ -21,8 +21,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cancel::CancelToken;
-use crate::container::merge::MergeOptions;
-use crate::container::output_error;
+use crate::container::{MergeOptions, output_error};
 use crate::convert::RAV1E;
 use crate::encode::Options;
 use crate::encode::job::Job;

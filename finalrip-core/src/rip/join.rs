@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use crate::cancel::CancelToken;
-use crate::container::merge::{MergeProgress, MergeSettings, Merged, VideoTrack, merge as merge_streams};
-use crate::container::{PartialFile, StreamKind};
+use crate::container::{
+    MergeProgress, MergeSettings, Merged, PartialFile, StreamKind, VideoTrack, merge as merge_streams,
+};
 use crate::error::{Error, Result};
 use crate::ffi::format::StreamSettings;
 use crate::ffi::input::{InputContext, Probe};

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::container::merge::{MergeProgress, Merged};
-use crate::container::output_error;
+use crate::container::{MergeProgress, Merged, output_error};
 use crate::encode::pipeline::{self, Opening};
 use crate::error::Result;
 use crate::frames::FrameSource;
