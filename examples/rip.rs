@@ -1,27 +1,207 @@
-//! Rips a video: script, encode command and source into one finished file.
+//! Rips a video: a source, a VapourSynth script and an encode command make one finished file, in chunks, in parallel,
+//! with the source's audio, subtitles and chapters. Interrupt it, kill it, pull the plug: the same command goes on.
+//!
+//! ```text
+//! cargo run --release --example rip -- examples/rip.vpy out.mkv \
+//!     --source examples/media/big_buck_bunny_720p.mp4 --param "ffmpeg -i - -c:v libx265 -preset fast -crf 20"
+//! ```
+
+// A command-line program speaks on standard output and ends with an exit code.
 #![allow(clippy::print_stdout)]
-use finalrip_core::*;
-fn main() -> anyhow::Result<()> {
-    let a: Vec<String> = std::env::args().collect();
-    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
-    let chunk = match a.get(5).map(String::as_str) {
-        None | Some("auto") => ChunkLength::Auto,
-        Some(n) => ChunkLength::Frames(n.parse()?),
-    };
-    let options = RipOptions {
-        workers: a.get(6).map(|w| w.parse().unwrap()),
-        chunk,
-        scene: a.get(7).is_none(),
-        environments: if a.get(8).is_some() { Environments::PerWorker } else { Environments::Shared },
+
+mod common;
+#[path = "rip/show.rs"]
+mod show;
+#[path = "rip/summary.rs"]
+mod summary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, ValueEnum};
+use common::Work;
+use finalrip_core::{ChunkLength, Environments, Error, FrameRange, Rip, RipOptions};
+use indicatif::MultiProgress;
+use show::Show;
+
+/// Rip a video: encode a VapourSynth script's output in chunks, and merge it with everything else that its source has.
+///
+/// What is finished is kept in OUTPUT.finalrip until the file is in place; the same command goes on from there.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(flatten)]
+    work: Work,
+    #[command(flatten)]
+    chunks: Chunks,
+    #[command(flatten)]
+    merge: Merge,
+    /// Print the plan and do nothing.
+    #[arg(long)]
+    plan_only: bool,
+    /// Print what happens as JSON on standard output, one object a line; the last one is the report.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the clip is divided.
+#[derive(Args)]
+struct Chunks {
+    /// Chunks to encode at the same time (default: from the processors, the encoder and the free memory).
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// How long a chunk should be, such as 30s or 720f (default: from the clip and the workers, at most 60s).
+    #[arg(long, value_name = "LENGTH", value_parser = chunk_length)]
+    chunk: Option<ChunkLength>,
+    /// Make one chunk of it all.
+    #[arg(long)]
+    no_slice: bool,
+    /// Do not look for scene cuts to divide at.
+    #[arg(long)]
+    no_scene: bool,
+    /// Do not use what an interrupted run has finished.
+    #[arg(long)]
+    no_resume: bool,
+    /// How often a failed chunk is tried again.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    retries: u32,
+    /// Whether the workers share one evaluated script.
+    #[arg(long, value_enum, default_value = "shared")]
+    environments: EnvironmentsArgument,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EnvironmentsArgument {
+    /// One for all: less memory, and the source is decoded about once.
+    Shared,
+    /// One a worker: for source filters that seek badly.
+    PerWorker,
+}
+
+/// What to leave out of the source.
+#[derive(Args)]
+struct Merge {
+    /// Leave out the source's audio.
+    #[arg(long)]
+    no_audio: bool,
+    /// Leave out its subtitles.
+    #[arg(long)]
+    no_subtitles: bool,
+    /// Leave out its attachments, such as fonts.
+    #[arg(long)]
+    no_attachments: bool,
+    /// Leave out its chapters.
+    #[arg(long)]
+    no_chapters: bool,
+    /// Leave out its title and other tags.
+    #[arg(long)]
+    no_metadata: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let bars = MultiProgress::new();
+    let log = bars.clone();
+    common::start_log(move || AboveBars(log.clone()));
+    let ended = run(&arguments, bars);
+    let hint = ended.as_ref().err().and_then(|error| hint(&arguments, error));
+    let code = common::ending(ended);
+    if let Some(hint) = hint {
+        eprintln!("{hint}");
+    }
+    code
+}
+
+fn run(arguments: &Arguments, bars: MultiProgress) -> Result<()> {
+    let work = &arguments.work;
+    let (command, script) = (work.command()?, work.script());
+    let options = options(arguments, work.range(&script)?)?;
+    let rip = Rip::new(script, command, work.output()).options(options);
+    if arguments.plan_only {
+        return print_plan(&rip, arguments.json);
+    }
+    let mut show = Show::new(arguments.json, bars);
+    let ended = rip.run(|event| show.event(event));
+    show.end();
+    let report = ended?;
+    if !arguments.json {
+        print!("{}", summary::Summary(&report));
+    }
+    Ok(())
+}
+
+fn options(arguments: &Arguments, range: Option<FrameRange>) -> Result<RipOptions> {
+    let (work, chunks, merge) = (&arguments.work, &arguments.chunks, &arguments.merge);
+    let mut options = RipOptions {
+        workers: chunks.workers,
+        slice: !chunks.no_slice,
+        chunk: chunks.chunk.unwrap_or_default(),
+        scene: !chunks.no_scene,
+        resume: !chunks.no_resume,
+        retries: chunks.retries,
+        environments: match chunks.environments {
+            EnvironmentsArgument::Shared => Environments::Shared,
+            EnvironmentsArgument::PerWorker => Environments::PerWorker,
+        },
+        range,
+        ignore_props: work.ignore_props,
+        timing: work.timing(),
+        requests: work.requests,
+        cancel: common::cancel_on_interrupt()?,
         ..RipOptions::default()
     };
-    let report = Rip::new(Script::from_path(&a[1]), EncodeCommand::parse(&a[3])?, &a[2])
-        .source(&a[4])
-        .options(options)
-        .run(|event| match event {
-            RipEvent::Progress(_) => {}
-            e => println!("{e:?}"),
-        })?;
-    println!("{report:?}");
+    options.merge.audio = !merge.no_audio;
+    options.merge.subtitles = !merge.no_subtitles;
+    options.merge.attachments = !merge.no_attachments;
+    options.merge.chapters = !merge.no_chapters;
+    options.merge.metadata = !merge.no_metadata;
+    Ok(options)
+}
+
+fn print_plan(rip: &Rip, json: bool) -> Result<()> {
+    let plan = rip.plan()?;
+    if json {
+        println!("{}", serde_json::to_string(&plan)?);
+    } else {
+        println!("{plan}");
+    }
     Ok(())
+}
+
+/// What a failed rip leaves, and how to go on.
+fn hint(arguments: &Arguments, error: &anyhow::Error) -> Option<String> {
+    let mut name = arguments.work.output().file_name()?.to_owned();
+    name.push(".finalrip");
+    let state = arguments.work.output().with_file_name(name);
+    let busy = matches!(error.downcast_ref(), Some(Error::Busy { .. }));
+    (!busy && state.is_dir())
+        .then(|| format!("What is finished is kept in {}; the same command goes on from there.", state.display()))
+}
+
+/// Standard error for the log: what is written appears above the progress bars, if there are any.
+struct AboveBars(MultiProgress);
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn chunk_length(text: &str) -> Result<ChunkLength> {
+    let wrong = || format!("{text:?} is not a length; write it as 30s or 720f");
+    if text == "auto" {
+        return Ok(ChunkLength::Auto);
+    }
+    if let Some(frames) = text.strip_suffix('f') {
+        return Ok(ChunkLength::Frames(frames.parse().with_context(wrong)?));
+    }
+    match text.strip_suffix('s') {
+        Some(seconds) => Ok(ChunkLength::Seconds(seconds.parse().with_context(wrong)?)),
+        None => bail!(wrong()),
+    }
 }

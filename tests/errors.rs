@@ -391,7 +391,7 @@ const LOSSLESS_RAW: &str = "-c:v rawvideo";
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(disk) = SmallDisk::mount("1m") else {
         eprintln!("skipped: a small file system cannot be mounted here (not root?)");
         return;
     };
@@ -409,29 +409,6 @@ fn a_full_device_is_an_error_and_stays() {
     let error = try_encode(&noisy(), &command, output, &Options::default(), |_| {}).unwrap_err();
     assert_error!(error, Error::Output { .. }, "/dev/full", "No space left on device");
     assert!(output.exists());
-}
-
-/// A file system of 1 MiB, unmounted when it goes, also when the test panics.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let folder = scratch();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "finalrip-test"]).arg(folder.path()).stderr(Stdio::null());
-        mount.status().ok()?.success().then_some(Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || thread::panicking(), "umount failed");
-    }
 }
 
 #[test]

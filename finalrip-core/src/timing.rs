@@ -17,7 +17,8 @@ pub enum Timing {
     Auto,
     /// Constant at the clip's frame rate; durations of frames are not looked at.
     Constant,
-    /// From `_DurationNum / _DurationDen` of every frame, which must have them.
+    /// From `_DurationNum / _DurationDen` of every frame. One without, such as the last of a file that does not say how
+    /// long it is shown, takes the clip's (average) rate; a clip without a rate needs them all.
     Variable,
 }
 
@@ -50,6 +51,8 @@ pub(crate) enum Misplaced {
 #[derive(Debug)]
 pub(crate) struct Timeline {
     grid: Grid,
+    /// For frames that do not say how long they are shown.
+    period: Option<Rational>,
     elapsed: Elapsed,
     frames: i64,
 }
@@ -69,7 +72,7 @@ impl Timeline {
             (Timing::Constant, Some(period)) => Grid::Constant { period, checked: false },
             _ => Grid::Variable,
         };
-        Self { grid, elapsed: Elapsed::default(), frames: 0 }
+        Self { grid, period, elapsed: Elapsed::default(), frames: 0 }
     }
 
     /// Seconds per tick.
@@ -104,7 +107,7 @@ impl Timeline {
             }
             Grid::Variable => {
                 let pts = self.elapsed.ticks();
-                self.elapsed.add(duration.ok_or(Misplaced::NoDuration)?);
+                self.elapsed.add(duration.or(self.period).ok_or(Misplaced::NoDuration)?);
                 // Two frames may not share a tick; only durations under 0.1 µs come to that.
                 Ok(Placed { pts, duration: self.elapsed.ticks().saturating_sub(pts).max(1) })
             }

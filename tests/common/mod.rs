@@ -10,6 +10,8 @@ use finalrip_core::{EncodeCommand, Options, Report, Script};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod rips;
+
 /// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -168,4 +170,35 @@ pub fn files_in(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+/// A small file system of its own, unmounted when it goes, also when the test panics.
+pub struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// A file system of that size, such as `1m`; `None` where none can be mounted.
+    pub fn mount(size: &str) -> Option<Self> {
+        let folder = scratch();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "finalrip-test"]);
+        mount.arg(folder.path()).stderr(Stdio::null());
+        mount.status().ok()?.success().then_some(Self(folder))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Mounts it again with other options, such as `size=8m` or `ro`.
+    pub fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        run(mount.args(["-o", &format!("remount,{options}")]).arg(self.path()));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "umount failed");
+    }
 }

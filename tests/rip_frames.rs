@@ -1,0 +1,374 @@
+//! Chunking changes nothing: with a lossless command every frame of the merged file is the frame that one pass of vspipe
+//! gives, hash for hash, and is shown when it has to be.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::rips::*;
+use common::*;
+use finalrip_core::{ChunkLength, Environments, FrameRange, RipOptions, Script};
+
+/// A clip, and what one pass makes of it.
+struct Case {
+    source: PathBuf,
+    script: PathBuf,
+    /// The hash of every frame that vspipe writes.
+    hashes: Vec<String>,
+    /// When vspipe says that each frame starts, in seconds.
+    starts: Vec<f64>,
+    folder: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(source: PathBuf, body: &str) -> Self {
+        let folder = scratch();
+        let script = script_file(folder.path(), "s.vpy", &over_source(body));
+        let hashes = script_hashes(&script, Some(&source), "yuv420p");
+        let starts = timecodes(&script, &source);
+        assert_eq!(hashes.len(), starts.len(), "vspipe disagrees with itself");
+        Self { source, script, hashes, starts, folder }
+    }
+
+    fn script(&self) -> Script {
+        Script::from_path(&self.script).source(&self.source)
+    }
+
+    /// Rips and compares with the single pass.
+    #[track_caller]
+    fn check(&self, combination: &Combination) {
+        let Combination { command, extension, .. } = combination;
+        let output = self.folder.path().join("out").with_extension(extension);
+        let report = rip(&self.script(), command, &output, &combination.options());
+        assert_eq!(report.pictures, self.hashes.len() as u64, "{combination:?}");
+        assert_same_frames(&frame_hashes(&output, "yuv420p"), &self.hashes, combination);
+        self.assert_times(&output, combination);
+        assert_eq!(files_in(self.folder.path()), [&format!("out.{extension}"), "s.vpy"]);
+        std::fs::remove_file(&output).unwrap();
+    }
+
+    /// Matroska rounds to milliseconds; MP4 says it exactly.
+    fn assert_times(&self, output: &Path, combination: &Combination) {
+        let shown = sane_times(output);
+        let tolerance = if combination.extension == "mkv" { 0.000_501 } else { 0.000_001 };
+        assert_eq!(shown.len(), self.starts.len());
+        for (frame, (shown, wanted)) in shown.iter().zip(&self.starts).enumerate() {
+            assert!((shown - wanted).abs() < tolerance, "{combination:?}: frame {frame} at {shown}, not at {wanted}");
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same_frames(found: &[String], wanted: &[String], about: &dyn std::fmt::Debug) {
+    let different = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+    assert_eq!(different, None, "{about:?}: the first frame that differs");
+    assert_eq!(found.len(), wanted.len(), "{about:?}");
+}
+
+/// What vspipe says of when each frame starts.
+fn timecodes(script: &Path, source: &Path) -> Vec<f64> {
+    let folder = scratch();
+    let file = folder.path().join("timecodes.txt");
+    let mut vspipe = Command::new(venv("vspipe"));
+    vspipe.arg("--timecodes").arg(&file).arg(script).arg("--").env("FINALRIP_SOURCE", source).current_dir(root());
+    // It complains when the last frame does not say how long it is, as bestsource's do not; when it starts is known.
+    vspipe.output().expect("vspipe from .venv: run `make setup`");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.parse::<f64>().unwrap() / 1000.0).collect()
+}
+
+/// One way of going about a rip.
+#[derive(Debug, Clone, Copy)]
+struct Combination {
+    command: &'static str,
+    extension: &'static str,
+    chunk: ChunkLength,
+    workers: usize,
+    environments: Environments,
+}
+
+impl Combination {
+    fn options(&self) -> RipOptions {
+        let Self { chunk, workers, environments, .. } = *self;
+        RipOptions { chunk, workers: Some(workers), environments, ..RipOptions::default() }
+    }
+}
+
+/// Lossless, with and without reordered pictures, and with nothing but IDR pictures, whose numbers may meet at a join.
+const COMMANDS: [(&str, &str); 5] = [
+    ("-c:v ffv1", "mkv"),
+    ("-c:v libx264 -preset veryfast -qp 0 -bf 3", "mp4"),
+    ("-c:v libx264 -preset veryfast -qp 0 -bf 3 -x264-params open-gop=1:keyint=12:b-adapt=0:b-pyramid=normal", "mkv"),
+    ("-c:v libx264 -preset ultrafast -qp 0 -g 1", "mp4"),
+    ("-c:v libx265 -preset ultrafast -x265-params lossless=1:bframes=3:b-adapt=0:keyint=20:log-level=none", "mp4"),
+];
+
+const CHUNKS: [ChunkLength; 4] =
+    [ChunkLength::Frames(7), ChunkLength::Frames(16), ChunkLength::Frames(50), ChunkLength::Auto];
+
+const WORKERS: [usize; 3] = [1, 2, 5];
+
+const ENVIRONMENTS: [Environments; 2] = [Environments::Shared, Environments::PerWorker];
+
+/// Every combination: 120 of them.
+fn combinations() -> Vec<Combination> {
+    let mut all = Vec::new();
+    for (command, extension) in COMMANDS {
+        for chunk in CHUNKS {
+            for workers in WORKERS {
+                for environments in ENVIRONMENTS {
+                    all.push(Combination { command, extension, chunk, workers, environments });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Two combinations for the `number`th case; another case gets others.
+fn some_combinations(number: usize) -> Vec<Combination> {
+    let pick = |at: usize| {
+        // Rows and columns of a table: every pair of two settings' values comes up somewhere in it.
+        let (row, column) = (at / COMMANDS.len(), at % COMMANDS.len());
+        let (command, extension) = COMMANDS[column];
+        Combination {
+            command,
+            extension,
+            chunk: CHUNKS[(row + column) % CHUNKS.len()],
+            workers: WORKERS[(row + 2 * column) % WORKERS.len()],
+            environments: ENVIRONMENTS[(row + column / 2) % ENVIRONMENTS.len()],
+        }
+    };
+    (0..2).map(|step| pick(number * 2 + step)).collect()
+}
+
+/// The clips of the promise, by name: what may go wrong when a clip is divided.
+const CASES: [(&str, fn() -> Case); 10] = [
+    ("a temporal filter", || Case::new(open_gop_h264(), SMOOTHED)),
+    ("frames by number", || Case::new(open_gop_h264(), BY_NUMBER)),
+    ("trims and splices", || {
+        Case::new(open_gop_h264(), "clip = clip[40:90] + clip[3:31] + core.std.Trim(clip, 70, 98)")
+    }),
+    ("another filter for a range", || Case::new(open_gop_h264(), REPLACED)),
+    ("decimation five to four", || Case::new(open_gop_h264(), "clip = clip.std.SelectEvery(5, [0, 1, 2, 4])")),
+    ("a variable frame rate", || Case::new(variable_rate(), "")),
+    ("a variable frame rate, decimated", || Case::new(variable_rate(), &format!("{SMOOTHED}\n{DECIMATED_BY_HAND}"))),
+    ("open groups of pictures in H.264", || Case::new(open_gop_h264(), "")),
+    ("open groups of pictures in HEVC", || Case::new(open_gop_hevc(), "")),
+    ("interlaced MPEG-2", || Case::new(interlaced_mpeg2(), "")),
+];
+
+/// A mean over three frames to each side.
+const SMOOTHED: &str = "clip = clip.std.AverageFrames(weights=[1, 2, 3, 4, 3, 2, 1])";
+
+const BY_NUMBER: &str = "
+kinds = [clip, clip.std.FlipHorizontal(), clip.std.Invert(), clip.std.BoxBlur()]
+clip = core.std.FrameEval(clip, lambda n: kinds[(n * 7 + n // 16) % 4])";
+
+const REPLACED: &str = "
+blurred = clip.std.BoxBlur(hradius=3)
+inverted = clip.std.Invert()
+clip = clip[:13] + blurred[13:45] + clip[45:49] + inverted[49:51] + clip[51:]";
+
+/// Every third frame is dropped and its time given to the one before.
+const DECIMATED_BY_HAND: &str = "
+from fractions import Fraction
+def longer(n, f):
+    out = f[0].copy()
+    parts = [part.props for part in (f if n % 2 else f[:1])]
+    # The source's last frame does not say how long it is.
+    both = sum(Fraction(part.get('_DurationNum', 1), part.get('_DurationDen', 25)) for part in parts)
+    out.props['_DurationNum'], out.props['_DurationDen'] = both.numerator, both.denominator
+    return out
+kept, dropped = clip.std.SelectEvery(3, [0, 1]), clip.std.SelectEvery(3, [0, 2])
+clip = core.std.ModifyFrame(kept, [kept, dropped], longer)";
+
+fn open_gop_hevc() -> PathBuf {
+    let params = "open-gop=1:keyint=24:min-keyint=24:bframes=3:b-adapt=0:log-level=none";
+    source(
+        "open-gop-hevc.mkv",
+        NOISY,
+        &["-c:v", "libx265", "-preset", "ultrafast", "-crf", "20", "-x265-params", params],
+    )
+}
+
+/// 50 fields a second in pictures of two fields.
+fn interlaced_mpeg2() -> PathBuf {
+    let fields = "testsrc2=s=320x192:r=50,noise=alls=12:allf=t:all_seed=7,trim=end_frame=200,tinterlace=interleave_top";
+    let flags = ["-c:v", "mpeg2video", "-flags:v", "+ildct+ilme", "-top", "1", "-bf", "2", "-g", "15", "-q:v", "4"];
+    source("interlaced.ts", fields, &flags)
+}
+
+/// Film at 24 and video at 60 frames a second, one after the other and mixed.
+fn variable_rate() -> PathBuf {
+    let input = "testsrc2=s=320x180:r=120,noise=alls=12:allf=t:all_seed=7,trim=end_frame=340,\
+                 select='if(lt(n,120),not(mod(n,5)),if(lt(n,180),not(mod(n,2)),not(mod(n,7))+not(mod(n,5))))'";
+    let arguments =
+        ["-fps_mode", "vfr", "-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-bf", "2", "-g", "30"];
+    source("variable.mkv", input, &arguments)
+}
+
+fn check_some(number: usize) {
+    let (name, case) = CASES[number];
+    let case = case();
+    for combination in some_combinations(number) {
+        eprintln!("{name}: {combination:?}");
+        case.check(&combination);
+    }
+}
+
+#[test]
+fn a_temporal_filter() {
+    check_some(0);
+}
+
+#[test]
+fn frames_by_number() {
+    check_some(1);
+}
+
+#[test]
+fn trims_and_splices() {
+    check_some(2);
+}
+
+#[test]
+fn another_filter_for_a_range() {
+    check_some(3);
+}
+
+#[test]
+fn decimation_five_to_four() {
+    check_some(4);
+}
+
+#[test]
+fn a_variable_frame_rate() {
+    check_some(5);
+}
+
+#[test]
+fn a_variable_frame_rate_decimated() {
+    check_some(6);
+}
+
+#[test]
+fn open_groups_of_pictures_in_h264() {
+    check_some(7);
+}
+
+#[test]
+fn open_groups_of_pictures_in_hevc() {
+    check_some(8);
+}
+
+#[test]
+fn interlaced_mpeg2_with_its_fields() {
+    check_some(9);
+    // And the fields stay what they are.
+    let case = Case::new(interlaced_mpeg2(), "");
+    let output = case.folder.path().join("out.mkv");
+    let options = RipOptions { chunk: ChunkLength::Frames(16), workers: Some(2), ..RipOptions::default() };
+    rip(&case.script(), "-c:v ffv1", &output, &options);
+    let order = probe_video(&output)["field_order"].as_str().unwrap_or("-").to_owned();
+    // Stored top field first; "tb" is libav's word for a frame whose lines are interleaved.
+    assert!(["tt", "tb"].contains(&order.as_str()), "{order}");
+}
+
+/// What the few combinations leave out is left to the long test; no pair of two settings' values is.
+#[test]
+fn the_few_combinations_cover_every_value() {
+    let few: Vec<Combination> = (0..CASES.len()).flat_map(some_combinations).collect();
+    let met = |one: &dyn Fn(&Combination) -> String, count: usize| {
+        let mut values: Vec<String> = few.iter().map(one).collect();
+        values.sort();
+        values.dedup();
+        assert_eq!(values.len(), count, "{values:?}");
+    };
+    met(&|one| format!("{} {:?}", one.command, one.chunk), COMMANDS.len() * CHUNKS.len());
+    met(&|one| format!("{} {}", one.command, one.workers), COMMANDS.len() * WORKERS.len());
+    met(&|one| format!("{} {:?}", one.workers, one.environments), WORKERS.len() * ENVIRONMENTS.len());
+    met(&|one| format!("{:?} {}", one.chunk, one.workers), CHUNKS.len() * WORKERS.len());
+}
+
+#[test]
+#[ignore = "takes many minutes: every clip in every combination"]
+fn every_case_in_every_combination() {
+    for (name, case) in CASES {
+        let case = case();
+        for combination in combinations() {
+            eprintln!("{name}: {combination:?}");
+            case.check(&combination);
+        }
+    }
+}
+
+/// Raw streams have no container that says where a picture ends: at each join two IDR pictures must not look like one.
+#[test]
+fn joins_hold_in_a_raw_stream_too() {
+    let case = Case::new(open_gop_h264(), "clip = clip[:23]");
+    for frames in [1, 7] {
+        let output = case.folder.path().join("out.mkv");
+        let options =
+            RipOptions { chunk: ChunkLength::Frames(frames), scene: false, workers: Some(2), ..RipOptions::default() };
+        rip(&case.script(), "-c:v libx264 -preset ultrafast -qp 0 -g 1", &output, &options);
+        let raw = case.folder.path().join("out.h264");
+        run(Command::new("ffmpeg").args(["-v", "error", "-y", "-i"]).arg(&output).args(["-c", "copy"]).arg(&raw));
+        assert_same_frames(&frame_hashes(&raw, "yuv420p"), &case.hashes, &frames);
+    }
+}
+
+#[test]
+fn a_limit_on_frames_and_a_range_take_the_same_frames() {
+    let case = Case::new(open_gop_h264(), SMOOTHED);
+    let output = case.folder.path().join("out.mkv");
+    let options = RipOptions { chunk: ChunkLength::Frames(16), workers: Some(2), ..RipOptions::default() };
+    let report = rip(&case.script(), "-c:v ffv1 -frames:v 40", &output, &options);
+    assert_eq!((report.pictures, report.range, report.chunks), (40, (0..40).into(), 3));
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes[..40], &"-frames:v 40");
+    let ranged = RipOptions { range: Some(FrameRange { start: 13, end: 77 }), ..options.clone() };
+    let report = rip(&case.script(), "-c:v ffv1", &output, &ranged);
+    assert_eq!((report.pictures, report.range), (64, (13..77).into()));
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes[13..77], &"13..77");
+    let report = rip(&case.script(), "-c:v ffv1 -frames:v 20", &output, &ranged);
+    assert_eq!((report.pictures, report.range), (20, (13..33).into()));
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes[13..33], &"13..77, of it 20");
+}
+
+/// What ffmpeg makes of the single pass with a filter of its own.
+fn filtered_hashes(case: &Case, filter: &str) -> Vec<String> {
+    let folder = scratch();
+    let raw = folder.path().join("filtered.nut");
+    pipe_to_ffmpeg(&case.script, Some(&case.source), &["-vf", filter, "-c:v", "rawvideo"], &raw);
+    frame_hashes(&raw, "yuv420p")
+}
+
+#[test]
+fn a_filter_of_the_command_that_sees_one_frame_is_applied_in_chunks() {
+    let case = Case::new(open_gop_h264(), SMOOTHED);
+    let output = case.folder.path().join("out.mkv");
+    // As the pipe sees the frames, so that the scaler is told the same.
+    let options = RipOptions { chunk: ChunkLength::Frames(16), ignore_props: true, ..RipOptions::default() };
+    let report = rip(&case.script(), "-c:v ffv1 -vf scale=160:90", &output, &options);
+    assert_eq!((report.chunks, report.width, report.height), (7, 160, 90));
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &filtered_hashes(&case, "scale=160:90"), &"scale");
+}
+
+#[test]
+fn a_filter_of_the_command_that_sees_several_frames_is_not_divided() {
+    let case = Case::new(open_gop_h264(), "");
+    let output = case.folder.path().join("out.mkv");
+    let mut program = Command::new(example("rip"));
+    program.arg(&case.script).arg(&output).arg("--source").arg(&case.source);
+    program.args(["--param", "-c:v ffv1 -vf hqdn3d", "--chunk", "16f", "--ignore-props"]);
+    let ended = program.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("hqdn3d") && said.contains("not divided"), "no warning in:\n{said}");
+    assert!(said.contains("100 frames in 1 chunk"), "{said}");
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &filtered_hashes(&case, "hqdn3d"), &"hqdn3d");
+}
