@@ -17,7 +17,7 @@ pub enum StoreConfig {
     /// A folder of this machine.
     Local(LocalConfig),
     /// A bucket of S3, or of anything that speaks its protocol.
-    S3(S3Config),
+    S3(Box<S3Config>),
 }
 
 /// A folder of this machine as a store.

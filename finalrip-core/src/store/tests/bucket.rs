@@ -37,7 +37,7 @@ async fn server(answer: Answer) -> Server {
         credentials,
         retries: Retries { time_out: Duration::from_secs(2), ..impatient() },
     };
-    Server { requests, store: Store::open(&StoreConfig::S3(config)).unwrap() }
+    Server { requests, store: Store::open(&StoreConfig::S3(Box::new(config))).unwrap() }
 }
 
 async fn serve(mut stream: TcpStream, answer: Arc<Answer>, seen: Arc<Mutex<Vec<String>>>) -> Option<()> {
@@ -123,7 +123,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
         credentials,
         retries: impatient(),
     };
-    server.store = Store::open(&StoreConfig::S3(config)).unwrap();
+    server.store = Store::open(&StoreConfig::S3(Box::new(config))).unwrap();
     assert!(server.store.head(&video("a").source()).await.unwrap_err().is_retriable());
 }
 

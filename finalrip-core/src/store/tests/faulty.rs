@@ -37,7 +37,7 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) enum Plan {
     /// Any call, with this probability.
-    Random(f64, Mutex<StdRng>),
+    Random(f64, Box<Mutex<StdRng>>),
     /// Every call of this name.
     Always(&'static str, Fault),
     Never,
@@ -62,7 +62,7 @@ impl Faulty {
     }
 
     pub(super) fn random(seed: u64, probability: f64) -> Self {
-        Self::new(Plan::Random(probability, Mutex::new(StdRng::seed_from_u64(seed))))
+        Self::new(Plan::Random(probability, Box::new(Mutex::new(StdRng::seed_from_u64(seed)))))
     }
 
     pub(super) fn set(&self, plan: Plan) {

@@ -90,7 +90,7 @@ impl Garage {
 
     fn store(&self) -> Store {
         let (access_key, secret_key) = (ACCESS_KEY.to_owned(), SECRET_KEY.to_owned());
-        Store::open(&StoreConfig::S3(S3Config {
+        Store::open(&StoreConfig::S3(Box::new(S3Config {
             endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
             public_endpoint: None,
             region: "garage".to_owned(),
@@ -99,7 +99,7 @@ impl Garage {
             allow_http: true,
             credentials: Credentials { access_key, secret_key, session_token: None },
             retries: Retries { pause: Duration::from_millis(20), ..Retries::default() },
-        }))
+        })))
         .unwrap()
     }
 }
