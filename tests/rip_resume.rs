@@ -167,8 +167,8 @@ enum Moment {
 
 impl Moment {
     fn random(random: &mut StdRng) -> Self {
-        let mut milliseconds = |range: std::ops::Range<u64>| Duration::from_millis(random.random_range(range));
-        let (early, shortly, at_once) = (milliseconds(0..1500), milliseconds(0..300), milliseconds(0..25));
+        let mut within = |milliseconds: u64| Duration::from_micros(random.random_range(0..milliseconds * 1000));
+        let (early, shortly, at_once) = (within(1500), within(300), within(12));
         match random.random_range(0..10) {
             0..4 => Self::AfterStart(early),
             4..6 => Self::After("chunk_started", random.random_range(1..4), shortly),
