@@ -146,8 +146,11 @@ fn some_combinations(number: usize) -> Vec<Combination> {
     (0..2).map(|step| pick(number * 2 + step)).collect()
 }
 
+/// A case's name, and what makes it.
+type Named = (&'static str, fn() -> Case);
+
 /// The clips of the promise, by name: what may go wrong when a clip is divided.
-const CASES: [(&str, fn() -> Case); 10] = [
+const CASES: [Named; 10] = [
     ("a temporal filter", || Case::new(open_gop_h264(), SMOOTHED)),
     ("frames by number", || Case::new(open_gop_h264(), BY_NUMBER)),
     ("trims and splices", || {
