@@ -51,6 +51,27 @@ impl OutputFormat {
 
     /// Whether the muxer takes the stream's codec as the format defines it; `None` when it does not say.
     pub(crate) fn defines(&self, parameters: &StreamParameters) -> Option<bool> {
+        // MPEG-TS writes everything, but what it has no number for comes back as data.
+        const TRANSPORT: [&str; 15] = [
+            "aac",
+            "aac_latm",
+            "ac3",
+            "eac3",
+            "dts",
+            "truehd",
+            "mp1",
+            "mp2",
+            "mp3",
+            "opus",
+            "s302m",
+            "pcm_bluray",
+            "dvb_subtitle",
+            "dvb_teletext",
+            "hdmv_pgs_subtitle",
+        ];
+        if self.name() == "mpegts" {
+            return Some(TRANSPORT.contains(&parameters.codec_name().as_str()));
+        }
         let codec = parameters.codec_id();
         // SAFETY: a static description and a codec id.
         let defined = match unsafe { av::avformat_query_codec(self.as_ptr(), codec, av::FF_COMPLIANCE_NORMAL) } {

@@ -69,7 +69,7 @@ fn plan_video(
 ) -> Result<Planned, AvError> {
     let mut parameters = video.parameters.copied()?;
     parameters.clear_tag();
-    let tags = replaced.map(|stream| plan::stream_tags(stream, true, &settings.keep)).unwrap_or_default();
+    let tags = replaced.map(|stream| plan::stream_tags(stream, true, settings)).unwrap_or_default();
     let tags = metadata::overlaid(tags, &video.settings.metadata);
     let mut stream = plan::stream_settings(metadata::overlaid(tags, &settings.stream_metadata));
     (stream.frame_rate, stream.sample_aspect) = (video.settings.frame_rate, video.settings.sample_aspect);

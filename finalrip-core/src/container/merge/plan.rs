@@ -251,7 +251,7 @@ impl Planner<'_, '_> {
     }
 
     fn tags(&self, stream: &InputStream, converted: bool) -> Tags {
-        stream_tags(stream, converted, &self.settings.keep)
+        stream_tags(stream, converted, self.settings)
     }
 
     fn no_way(&self, stream: &InputStream, refusals: &[String]) -> String {
@@ -277,9 +277,10 @@ impl Planner<'_, '_> {
 }
 
 /// What a stream's tags are in the merged file.
-pub(super) fn stream_tags(stream: &InputStream, converted: bool, keep: &MergeOptions) -> Tags {
+pub(super) fn stream_tags(stream: &InputStream, converted: bool, settings: &MergeSettings) -> Tags {
     let tags = metadata::of_stream(&stream.metadata, converted);
-    if keep.metadata { tags } else { metadata::only_names(tags) }
+    let tags = if settings.keep.metadata { tags } else { metadata::only_names(tags) };
+    if settings.format.is_mp4() { metadata::with_handler(tags) } else { tags }
 }
 
 /// The dispositions of the source's video, which the merged video keeps.
