@@ -154,10 +154,9 @@ impl Planner<'_, '_> {
         }
         let mut parameters = stream.parameters.copied().map_err(|code| code.to_string())?;
         parameters.clear_tag();
-        if parameters.codec_name() != "opus" {
-            // Which codecs' padding a container can declare depends on libav's version, and their times with it.
-            parameters.set_initial_padding(0);
-        }
+        // Which other codecs' padding is declared depends on libav's version, and their times with it.
+        let is_opus = parameters.codec_name() == "opus";
+        parameters.set_initial_padding(if is_opus { parameters.initial_padding() } else { 0 });
         let planned = Planned {
             source: Some(stream.index),
             parameters,

@@ -87,3 +87,12 @@ fn each_container((codec, name, outputs): Case) {
         outcome.assert_in_sync(&source);
     }
 }
+
+#[test]
+#[ignore]
+fn debug() {
+    let bench = Bench::new();
+    let source = std::env::var("SRC").unwrap();
+    let out = std::env::var("OUT").unwrap();
+    println!("{:#?}", bench.merge_once(Some(std::path::Path::new(&source)), &out, |_| {}));
+}

@@ -1,7 +1,7 @@
 //! One stream on its way into the merged file: placed in time, copied or converted.
 
 use crate::encoder::EncoderError;
-use crate::ffi::Packet;
+use crate::ffi::{Packet, output};
 use crate::units::Rational;
 
 use super::clock::{SampleClock, shifted};
@@ -26,6 +26,8 @@ pub(super) struct Track {
     last: Option<i64>,
     /// The earliest time that the container can hold.
     floor: Option<i64>,
+    /// What is added to every time because the muxer does not.
+    delay: i64,
     /// Whether two packets may have the same decode time.
     equal_times: bool,
     /// Packets that came out of order and were moved.
@@ -48,12 +50,14 @@ impl Track {
         let Placement { index, output_base, shift, equal_times, from_zero } = placement;
         let rate = planned.parameters.sample_rate();
         let clock = rate.filter(|_| matches!(planned.work, Work::Copy)).map(SampleClock::new);
-        let declared = rate.map_or(0, |rate| {
-            let period = Rational::new(1, rate.into()).unwrap_or(Rational::ONE);
-            shifted(planned.parameters.initial_padding().into(), period, 0, output_base)
-        });
         let is_video = matches!(planned.work, Work::Video);
-        let floor = (from_zero && !is_video).then_some(-declared);
+        let (mut floor, mut delay) = (None, 0);
+        if from_zero && !is_video {
+            let declared = declared_delay(&planned, output_base);
+            // Matroska counts from where the delay begins; we count from where the sound does.
+            (floor, delay) = if output::matroska_adds_delay() { (Some(-declared), 0) } else { (Some(0), declared) };
+        }
+        let early = Vec::new();
         Self {
             index,
             input_base,
@@ -61,9 +65,10 @@ impl Track {
             shift,
             planned,
             clock,
-            early: Vec::new(),
+            early,
             last: None,
             floor,
+            delay,
             equal_times,
             moved: 0,
         }
@@ -174,11 +179,20 @@ impl Track {
         packet.set_stream_index(self.index);
         let step = i64::from(!self.equal_times);
         let least = self.last.map(|last| last.saturating_add(step)).max(self.floor);
-        let dts = packet.dts().or(packet.pts()).or(least).unwrap_or(0);
+        let dts = packet.dts().or(packet.pts()).map(|dts| dts.saturating_add(self.delay)).or(least).unwrap_or(0);
         let ordered = least.map_or(dts, |least| dts.max(least));
-        let pts = packet.pts().unwrap_or(ordered).max(ordered);
+        let pts = packet.pts().map_or(ordered, |pts| pts.saturating_add(self.delay)).max(ordered);
         self.moved += u64::from(self.last.is_some() && ordered > dts);
         packet.place(Some(pts), Some(ordered), packet.duration());
         self.last = Some(ordered);
     }
+}
+
+/// The delay that Matroska's header declares for a stream, in ticks of the stream.
+fn declared_delay(planned: &Planned, base: Rational) -> i64 {
+    let (samples, Some(rate)) = (planned.parameters.initial_padding(), planned.parameters.sample_rate()) else {
+        return 0;
+    };
+    let period = Rational::new(1, rate.into()).unwrap_or(Rational::ONE);
+    shifted(samples.into(), period, 0, base)
 }
