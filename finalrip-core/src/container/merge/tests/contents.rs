@@ -145,8 +145,10 @@ fn ordered_chapters_are_told_of() {
              </ChapterDisplay></ChapterAtom>"
         )
     };
+    // Ordered ones are not in the order of their times.
     for (flag, notes) in [(1, 1), (0, 0)] {
-        let (first, second) = (atom("00:00:00.000", "00:00:01.000", "A"), atom("00:00:02.000", "00:00:04.000", "B"));
+        let (a, b) = (atom("00:00:00.000", "00:00:01.000", "A"), atom("00:00:02.000", "00:00:04.000", "B"));
+        let (first, second) = if flag == 1 { (b, a) } else { (a, b) };
         let chapters = bench.write(
             "chapters.xml",
             &format!(
@@ -160,6 +162,11 @@ fn ordered_chapters_are_told_of() {
         assert_eq!(outcome.merged.notes.len(), notes, "{:?}", outcome.merged.notes);
         assert!(outcome.merged.notes.iter().all(|note| note.contains("ordered")));
         assert_eq!(outcome.merged.chapters, 2);
+        let probed = probe(&outcome.path);
+        let chapters = probed["chapters"].as_array().unwrap();
+        let told: Vec<_> =
+            chapters.iter().map(|chapter| (tag(chapter, "title"), chapter["start_time"].as_str().unwrap())).collect();
+        assert_eq!(told, [("A", "0.000000"), ("B", "2.000000")]);
     }
 }
 

@@ -32,12 +32,16 @@ fn a_source_that_breaks_off_gives_what_it_has() {
         let whole = bench.make(&format!("{PICTURE} {SOUND} {X264} -c:a ac3 {flags}"), name);
         let bytes = std::fs::read(&whole).unwrap();
         std::fs::write(&whole, &bytes[..bytes.len() * 2 / 5]).unwrap();
+        if name == "in.ts" {
+            // A transport stream has no end that it could miss, and its last frame of sound is what is left of it.
+            let (path, merged) = bench.merge_once(Some(&whole), "out.mkv", |_| {}).unwrap();
+            assert_eq!(merged.streams[1].action.to_string(), "copied");
+            assert!((offset(&path) - offset(&whole)).abs() < 3.0);
+            continue;
+        }
         let outcome = bench.merge(Some(&whole), "out.mkv");
         assert_eq!(outcome.actions()[1], "audio ac3 copied", "{name}");
-        if name != "in.ts" {
-            // A transport stream has no end that it could miss.
-            assert!(!outcome.merged.notes.is_empty(), "{name}: {:?}", outcome.merged.notes);
-        }
+        assert!(!outcome.merged.notes.is_empty(), "{name}: {:?}", outcome.merged.notes);
         outcome.assert_in_sync(&whole);
     }
 }
