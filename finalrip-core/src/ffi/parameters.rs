@@ -44,10 +44,6 @@ impl StreamParameters {
         u32::try_from(self.raw().ch_layout.nb_channels).ok().filter(|&channels| channels > 0)
     }
 
-    pub(crate) fn has_size(&self) -> bool {
-        self.raw().width > 0 && self.raw().height > 0
-    }
-
     /// Samples at the start that a decoder makes of nothing and drops. Opus has them in its header (RFC 7845, 5.1), of
     /// which libav's Matroska demuxer does not always tell.
     pub(crate) fn initial_padding(&self) -> u32 {

@@ -72,6 +72,7 @@ type Case = (&'static str, &'static str, [(&'static str, &'static str); 3]);
 fn each_container((codec, name, outputs): Case) {
     let bench = Bench::new();
     let source = bench.make(&format!("{PICTURE} {SOUND} {X264} -c:a {codec}"), name);
+    let (was, copy) = (offset(&source), packets_hash(&source, "a:0"));
     for (extension, action) in outputs {
         let outcome = bench.merge(Some(&source), &format!("out.{extension}"));
         let about = format!("{codec} of {name} in {extension}: {:?}", outcome.merged);
@@ -79,20 +80,11 @@ fn each_container((codec, name, outputs): Case) {
         assert!(outcome.merged.notes.is_empty(), "{about}");
         let bits = if codec.contains("24") { "pcm_s24le" } else { "pcm_s16le" };
         if action == "copied" {
-            assert_eq!(packets_hash(&outcome.path, "a:0"), packets_hash(&source, "a:0"), "{about}");
+            assert_eq!(packets_hash(&outcome.path, "a:0"), copy, "{about}");
         } else if codec.starts_with("pcm") || codec == "flac" {
             let hashes = (samples_hash(&outcome.path, "a:0", bits), samples_hash(&source, "a:0", bits));
             assert_eq!(hashes.0, hashes.1, "{about}");
         }
-        outcome.assert_in_sync(&source);
+        outcome.assert_offset(was);
     }
-}
-
-#[test]
-#[ignore]
-fn debug() {
-    let bench = Bench::new();
-    let source = std::env::var("SRC").unwrap();
-    let out = std::env::var("OUT").unwrap();
-    println!("{:#?}", bench.merge_once(Some(std::path::Path::new(&source)), &out, |_| {}));
 }
