@@ -66,7 +66,8 @@ pub struct RipOptions {
     pub scene: bool,
     /// What to take from the source beside its video. Default: everything.
     pub merge: MergeOptions,
-    /// Whether to use what an interrupted run has finished. Default: true.
+    /// Whether to use what an interrupted run has finished, if script, arguments, command, source, options and library
+    /// versions are the same. What a script imports or reads beside its source is not looked at. Default: true.
     pub resume: bool,
     /// How often a failed chunk is tried again. Default: 3.
     pub retries: u32,
@@ -156,6 +157,12 @@ impl Rip {
     pub fn options(mut self, options: RipOptions) -> Self {
         self.options = options;
         self
+    }
+
+    /// The folder that keeps the rip's state until its file is in place: the output's name and `.finalrip`.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        Workspace::folder_of(&self.output)
     }
 
     /// The plan that [`Rip::run`] would make without an earlier run's state. Takes up to 5 % of a run's frames when it
@@ -259,8 +266,13 @@ impl RipJob {
         Ok(Self { script, command, source, options, output, chunk_command, slices })
     }
 
-    fn script(&self) -> &Script {
-        &self.script
+    /// The script as the first worker, or all of them, use it.
+    fn first_script(&self) -> Script {
+        let script = self.script.clone();
+        match (self.options.environments, self.options.workers) {
+            (Environments::PerWorker, Some(workers)) => script.with_share(share::cores().div_ceil(workers)),
+            _ => script,
+        }
     }
 
     /// The frames to take of a clip of `frames` frames.

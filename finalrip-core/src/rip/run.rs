@@ -24,7 +24,7 @@ pub(super) type Events = Teller<RipEvent, RipReport>;
 /// Does the whole rip. The finished file still has its temporary name.
 pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Events) -> Result<RipReport> {
     let started = Instant::now();
-    let clip = job.script().evaluate()?;
+    let clip = job.first_script().evaluate()?;
     let mut record = settle_plan(job, workspace, &clip, events)?;
     let mut chunks = known_chunks(workspace, &record.plan);
     let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
@@ -64,7 +64,7 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
 
 /// The plan alone, with everything that it takes to make it.
 pub(super) fn plan_only(job: &RipJob) -> Result<Plan> {
-    let clip = job.script().evaluate()?;
+    let clip = job.first_script().evaluate()?;
     let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
     Ok(make_plan(job, &clip, &source)?.0)
 }
