@@ -184,8 +184,11 @@ impl Rip {
     /// the same file. The state is kept on any error, and the next run goes on from there. A panic in `listen` becomes
     /// [`Error::Callback`].
     pub fn run(&self, mut listen: impl FnMut(&RipEvent)) -> Result<RipReport> {
-        let job = Arc::new(RipJob::new(self)?);
+        let mut job = RipJob::new(self)?;
         let workspace = Arc::new(Workspace::open(job.output.file.target())?);
+        // Killed in the merge, it leaves its half of a file where the next run sweeps.
+        job.output.file.make_in(workspace.folder().to_owned());
+        let job = Arc::new(job);
         let stop = job.output.cancel.clone();
         let (inner_job, inner_workspace) = (Arc::clone(&job), Arc::clone(&workspace));
         let done = supervise(
