@@ -28,7 +28,7 @@ use crate::encode::job::Job;
 use crate::encoder::command::{EncodeCommand, EncoderChoice};
 use crate::error::{Error, Result};
 use crate::script::{Script, from_working_folder};
-use crate::supervise::supervise;
+use crate::supervise::{call_back, supervise};
 use crate::timing::Timing;
 use crate::units::FrameRange;
 
@@ -210,7 +210,7 @@ impl Rip {
         let publish = job.output.file.publish();
         publish.map_err(|error| output_error(job.output.file.target(), error.to_string()))?;
         workspace.remove_folder()?;
-        listen(&RipEvent::Done(Box::new(report.clone())));
+        call_back(|| listen(&RipEvent::Done(Box::new(report.clone()))))?;
         Ok(report)
     }
 }
