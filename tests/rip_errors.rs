@@ -354,6 +354,18 @@ fn a_panic_in_the_callback_becomes_an_error_and_the_state_is_kept() {
     assert!(kept.len() >= 3, "{kept:?}");
 }
 
+/// The last event comes when the file is in place, where it stays.
+#[test]
+fn a_panic_at_the_last_event_becomes_an_error_too() {
+    let folder = scratch();
+    let script = plain(folder.path()).1;
+    let output = folder.path().join("out.mkv");
+    let rip = Rip::new(script, EncodeCommand::parse(FFV1).unwrap(), &output).options(options());
+    let ended = rip.run(|event| assert!(!matches!(event, RipEvent::Done(_)), "the caller's own fault"));
+    assert_error!(ended.unwrap_err(), Error::Callback { .. }, "the caller's own fault");
+    assert_eq!(files_in(folder.path()), ["out.mkv", "s.vpy"]);
+}
+
 #[test]
 fn a_cancel_before_the_start_does_nothing() {
     let folder = scratch();

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi as av;
 
+use super::format::OutputFormat;
 use super::{AvError, StreamParameters, c_string};
 
 /// How a subtitle codec shows what it says.
@@ -34,6 +35,23 @@ impl StreamParameters {
     /// Lets the muxer choose the four-character code.
     pub(crate) fn clear_tag(&mut self) {
         self.raw_mut().codec_tag = 0;
+    }
+
+    /// Keeps the four-character code where `format` knows the codec by it, or by none at all, and lets the muxer choose
+    /// otherwise; as the ffmpeg program does for a copied stream. Some codecs say in it what their packets hold.
+    pub(crate) fn fit_tag(&mut self, format: OutputFormat) {
+        let (codec, tag) = (self.codec_id(), self.raw().codec_tag);
+        // SAFETY: a static description of a container.
+        let known = unsafe { (*format.as_ptr()).codec_tag };
+        let mut usual = 0;
+        // SAFETY: a static list of tags, which is read, and room for one of them.
+        let fits = known.is_null()
+            || unsafe {
+                av::av_codec_get_id(known, tag) == codec || av::av_codec_get_tag2(known, codec, &raw mut usual) == 0
+            };
+        if !fits {
+            self.clear_tag();
+        }
     }
 
     pub(crate) fn sample_rate(&self) -> Option<u32> {

@@ -68,7 +68,7 @@ fn plan_video(
     settings: &MergeSettings,
 ) -> Result<Planned, AvError> {
     let mut parameters = video.parameters.copied()?;
-    parameters.clear_tag();
+    parameters.fit_tag(settings.format);
     let tags = replaced.map(|stream| plan::stream_tags(stream, true, settings)).unwrap_or_default();
     let tags = metadata::overlaid(tags, &video.settings.metadata);
     let mut stream = plan::stream_settings(metadata::overlaid(tags, &settings.stream_metadata));
