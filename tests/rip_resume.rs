@@ -73,7 +73,7 @@ impl Job {
     fn interrupt(&self) {
         let error = self.try_until_first_chunk(&self.library_script());
         assert!(matches!(error, Error::Cancelled), "{error:?}");
-        assert!(state_of(&self.output).join("chunk-00000.json").exists() || !self.finished().is_empty());
+        assert!((1..CHUNKS).contains(&self.finished().len()), "{:?}", self.finished());
     }
 
     fn try_until_first_chunk(&self, script: &Script) -> Error {
@@ -89,11 +89,8 @@ impl Job {
         rip.run(listen).expect_err("a cancelled rip")
     }
 
-    /// The chunks that the state holds.
     fn finished(&self) -> Vec<usize> {
-        let names = files_in(&state_of(&self.output));
-        let number = |name: &String| name.strip_prefix("chunk-")?.strip_suffix(".json")?.parse().ok();
-        names.iter().filter_map(number).collect()
+        finished_chunks(&self.output)
     }
 
     /// Goes on with the library, and checks the outcome against the single pass.
@@ -394,7 +391,7 @@ fn a_cancel_in_the_merge_keeps_every_chunk() {
 /// How many work, and on how many cores, says nothing about the bits: what is finished counts.
 #[test]
 fn another_number_of_workers_goes_on() {
-    let job = Job::new("");
+    let job = Job::new(&slow(3));
     job.interrupt();
     let finished = job.finished();
     let environments = finalrip_core::Environments::PerWorker;
@@ -424,9 +421,10 @@ fn a_variable_clip_goes_on_as_one() {
     });
     assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
     assert!(changed, "nobody noticed that the clip is variable");
-    assert_eq!(job.finished(), [0, 1, 2]);
+    let finished = job.finished();
+    assert!(finished.starts_with(&[0, 1, 2]), "{finished:?}");
     let events = job.resume();
-    assert_eq!(planned_finished(&events), [0, 1, 2]);
+    assert_eq!(planned_finished(&events), finished);
     assert!(!events.iter().any(|event| matches!(event, RipEvent::TimingChanged { .. })));
     let wanted: Vec<f64> = (0..100).map(|n| f64::from(n + 2 * (n - 60).max(0)) / 25.0).collect();
     let shown = sane_times(&job.output);
@@ -465,7 +463,7 @@ fn another_script_argument_command_source_or_option_starts_afresh() {
         }),
     ];
     for (name, change) in changes {
-        let job = Job::new("");
+        let job = Job::new(&slow(3));
         job.interrupt();
         let run = Run::to_its_end(&mut change(&job));
         assert_eq!(run.code, Some(0), "{name}: {}", run.stderr);
@@ -497,7 +495,7 @@ fn what_is_damaged_is_encoded_again() {
         ("a missing record", |state, chunk| std::fs::remove_file(record_of(state, chunk)).unwrap()),
     ];
     for (name, damage) in damages {
-        let job = Job::new("");
+        let job = Job::new(&slow(3));
         job.interrupt();
         let mut finished = job.finished();
         let damaged = finished.remove(0);
@@ -532,7 +530,7 @@ fn zero_the_end(path: &Path) {
 /// A record of the whole that cannot be read is as good as none.
 #[test]
 fn a_damaged_plan_starts_afresh() {
-    let job = Job::new("");
+    let job = Job::new(&slow(3));
     job.interrupt();
     cut(&state_of(&job.output).join("rip.json"));
     let events = job.resume();
@@ -541,7 +539,7 @@ fn a_damaged_plan_starts_afresh() {
 
 #[test]
 fn half_written_files_of_a_killed_run_are_swept() {
-    let job = Job::new("");
+    let job = Job::new(&slow(3));
     job.interrupt();
     let state = state_of(&job.output);
     for name in [".tmpAbCdEf", ".chunk-00003.mkv.AbCdEf.part.mkv", "chunk-99999.mkv"] {
