@@ -194,10 +194,13 @@ impl Planner<'_, '_> {
     /// An attachment or cover art.
     fn file(&mut self, stream: &InputStream) -> Answer {
         let container = self.settings.format.name();
+        let bytes = stream.picture.as_deref().unwrap_or(stream.parameters.extradata());
+        if bytes.is_empty() {
+            return Err("it is empty".to_owned());
+        }
         let planned = match &stream.picture {
             Some(picture) if self.settings.format.is_mp4() && container != "mov" => self.picture(stream, picture),
-            Some(picture) if self.settings.format.is_matroska() => self.attachment(stream, picture),
-            None if self.settings.format.is_matroska() => self.attachment(stream, stream.parameters.extradata()),
+            _ if self.settings.format.is_matroska() => self.attachment(stream, bytes),
             _ => return Err(format!("a file of the format {container} has no attachments; MKV has")),
         };
         let planned = planned.map_err(|code| code.to_string())?;

@@ -88,7 +88,7 @@ impl Reader {
         if let Some(declared) = declared.filter(|end| has_sound && end.saturating_sub(self.reached) > CLOSE_ENOUGH) {
             let (reached, declared) = (clock_face(self.reached), clock_face(declared));
             self.note(format!(
-                "the source's streams end at {reached}, although it says that it lasts until {declared}"
+                "what is kept of the source ends at {reached}, the source by its own account at {declared}"
             ));
         }
         let mut lines = self.log.take();
@@ -170,12 +170,12 @@ pub(super) fn run(
             writer.write(track.take(from_video.take()).map_err(conversion_failed)?)?;
             writer.video_packets += 1;
             from_video = next_video()?;
-            tell(writer.progress());
         } else if let (Some((index, time, packet)), Some(reader)) = (from_source.take(), reader.as_mut()) {
             let at = At { index, time };
             reader.pass(Some(packet), at, writer)?;
             from_source = reader.next();
         }
+        tell(writer.progress());
     }
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
