@@ -480,13 +480,14 @@ fn another_script_argument_command_source_or_option_starts_afresh() {
 #[test]
 fn what_is_damaged_is_encoded_again() {
     type Damage = fn(&Path, usize);
-    let damages: [(&str, Damage); 7] = [
+    let damages: [(&str, Damage); 8] = [
         ("a truncated chunk", |state, chunk| cut(&video_of(state, chunk))),
         ("a chunk whose end is zeros", |state, chunk| zero_the_end(&video_of(state, chunk))),
         ("a chunk of nothing but zeros", |state, chunk| {
             let length = std::fs::metadata(video_of(state, chunk)).unwrap().len() as usize;
             std::fs::write(video_of(state, chunk), vec![0; length]).unwrap();
         }),
+        ("a chunk with one bit changed inside a picture", |state, chunk| flip_a_bit(&video_of(state, chunk))),
         ("a missing chunk", |state, chunk| std::fs::remove_file(video_of(state, chunk)).unwrap()),
         ("a truncated record", |state, chunk| cut(&record_of(state, chunk))),
         ("a record of something else", |state, chunk| {
@@ -518,6 +519,13 @@ fn record_of(state: &Path, chunk: usize) -> PathBuf {
 fn cut(path: &Path) {
     let bytes = std::fs::read(path).unwrap();
     std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+fn flip_a_bit(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn zero_the_end(path: &Path) {
