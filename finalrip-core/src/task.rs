@@ -1,8 +1,8 @@
 //! Tasks: videos that are encoded clip by clip, by workers that may die at any time. (Cargo feature `tasks`.)
 //!
 //! Everything that must survive is in a [`Ledger`]: which tasks there are, what is to be done next, who does it, and
-//! what came of it. Nothing is inferred, and nothing lives only in a running process. An engine keeps it, such as a
-//! database in one file.
+//! what came of it. Nothing is inferred, and nothing lives only in a running process. [`SqliteLedger`] keeps it in one
+//! file; another engine can stand behind the trait.
 //!
 //! A task is created when its source is stored, started with a script and an encode command, planned, encoded clip by
 //! clip, and merged. [`state`] has the tables of what is possible when.
@@ -12,6 +12,7 @@ mod error;
 mod ledger;
 mod log;
 mod records;
+mod sqlite;
 pub mod state;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -22,4 +23,5 @@ pub use records::{
     AfterFailure, ClipProgress, Counters, EncodedClip, Failure, FencingToken, Lease, LeaseInfo, Outcome, Overrides,
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,
 };
+pub use sqlite::{Recovery, SqliteLedger};
 pub use state::{TaskState, WorkState};
