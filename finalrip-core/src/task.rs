@@ -9,6 +9,8 @@
 
 mod clock;
 mod error;
+#[cfg(any(test, feature = "ledger-kit"))]
+pub mod kit;
 mod ledger;
 mod log;
 mod records;

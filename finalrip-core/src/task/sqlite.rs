@@ -10,6 +10,8 @@ mod lease;
 mod manage;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod transaction;
 
