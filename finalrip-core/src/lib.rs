@@ -39,6 +39,8 @@ mod report;
 mod rip;
 mod script;
 mod supervise;
+#[cfg(feature = "tasks")]
+pub mod task;
 mod timing;
 mod units;
 
