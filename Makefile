@@ -33,6 +33,8 @@ test: ## run every test but the long ones, documentation's examples included
 	@$(SETUP) test
 	$(ENTER)
 	cargo test --workspace --locked
+	# The service's groundwork is behind a feature that nothing switches on yet.
+	cargo test -p finalrip-core --locked --features ledger-kit --lib task::
 
 # --tests: without it cargo would also run the documentation examples that are marked as not to be compiled.
 test-long: ## run the tests that take minutes
@@ -49,6 +51,7 @@ lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p finalrip-core --features ledger-kit --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 

@@ -146,8 +146,11 @@ fn some_combinations(number: usize) -> Vec<Combination> {
     (0..2).map(|step| pick(number * 2 + step)).collect()
 }
 
+/// A case's name, and what makes it.
+type Named = (&'static str, fn() -> Case);
+
 /// The clips of the promise, by name: what may go wrong when a clip is divided.
-const CASES: [(&str, fn() -> Case); 10] = [
+const CASES: [Named; 10] = [
     ("a temporal filter", || Case::new(open_gop_h264(), SMOOTHED)),
     ("frames by number", || Case::new(open_gop_h264(), BY_NUMBER)),
     ("trims and splices", || {
@@ -305,6 +308,91 @@ fn every_case_in_every_combination() {
             case.check(&combination);
         }
     }
+}
+
+/// Encoders that reorder, hide or group pictures in ways of their own, divided and joined: every picture is there, in its
+/// place, and a decoder has nothing to say about the joins.
+#[test]
+fn what_other_encoders_make_can_be_joined() {
+    let case = Case::new(open_gop_h264(), "clip = clip[:24]");
+    let lossy = [
+        ("-c:v libsvtav1 -preset 12", "mp4"),
+        ("-c:v rav1e -speed 10", "mkv"),
+        ("-c:v libvpx-vp9 -cpu-used 8 -deadline realtime -auto-alt-ref 1 -lag-in-frames 10", "webm"),
+        ("-c:v libaom-av1 -cpu-used 8 -lag-in-frames 4", "mp4"),
+        ("-c:v mpeg4 -bf 2 -q:v 3", "mp4"),
+        ("-c:v mpeg2video -bf 2 -q:v 3", "mkv"),
+        ("-c:v prores_ks", "mov"),
+        ("-c:v libx265 -preset ultrafast -x265-params open-gop=1:bframes=4:log-level=none", "mkv"),
+    ];
+    for (command, extension) in lossy {
+        let output = case.folder.path().join("out").with_extension(extension);
+        joined(&case, command, &output);
+        assert_eq!(frame_hashes(&output, "yuv420p").len(), 24, "{command} in {extension}");
+    }
+    let lossless = [
+        "-c:v libvpx-vp9 -lossless 1 -cpu-used 8 -deadline realtime",
+        "-c:v ffvhuff",
+        "-c:v libx264 -qp 0 -bf 0",
+        // Their four-character codes say how the pixels are stored.
+        "-c:v utvideo",
+        "-c:v rawvideo",
+    ];
+    for command in lossless {
+        let output = case.folder.path().join("out.mkv");
+        joined(&case, command, &output);
+        assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes, &command);
+    }
+}
+
+/// A four-character code that says what the packets hold is the one that a single pass writes.
+#[test]
+fn four_character_codes_are_kept() {
+    let case = Case::new(open_gop_h264(), "clip = clip[:24]");
+    let codes = [
+        ("-c:v prores_ks -profile:v 0", "mov"),
+        ("-c:v prores_ks -profile:v 3", "mkv"),
+        ("-c:v utvideo", "mkv"),
+        ("-c:v rawvideo -pix_fmt yuv422p", "mkv"),
+        ("-c:v magicyuv", "mkv"),
+        ("-c:v libx264", "mp4"),
+        ("-c:v libx265 -preset ultrafast -x265-params log-level=none", "mp4"),
+        ("-c:v libx265 -preset ultrafast -x265-params log-level=none -tag:v hvc1", "mp4"),
+        ("-c:v mpeg4", "avi"),
+    ];
+    for (command, extension) in codes {
+        let [one, joined] = ["one", "joined"].map(|name| case.folder.path().join(name).with_extension(extension));
+        encode(&case.script(), command, &one);
+        let options = RipOptions { chunk: ChunkLength::Frames(10), workers: Some(2), ..RipOptions::default() };
+        rip(&case.script(), command, &joined, &options);
+        let [one, joined] = [one, joined].map(|path| probe_video(&path));
+        for field in ["codec_tag_string", "pix_fmt", "profile", "nb_read_frames"] {
+            assert_eq!(joined[field], one[field], "{field} of {command} in {extension}");
+        }
+    }
+}
+
+/// Rips in chunks of 10 frames, and checks the packets' times and that a decoder is content.
+fn joined(case: &Case, command: &str, output: &Path) {
+    let options = RipOptions { chunk: ChunkLength::Frames(10), workers: Some(2), ..RipOptions::default() };
+    let report = rip(&case.script(), command, output, &options);
+    assert_eq!((report.pictures, report.chunks), (24, 3), "{command}");
+    let shown = sane_times(output);
+    let wanted = (0..24).map(|frame| f64::from(frame) / 25.0);
+    assert_eq!(shown.len(), 24, "{command}");
+    assert!(shown.iter().zip(wanted).all(|(shown, wanted)| (shown - wanted).abs() < 0.000_501), "{command}: {shown:?}");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "warning", "-i"]).arg(output).args([
+        "-map",
+        "0:v",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "null",
+        "-",
+    ]);
+    let said = ffmpeg.output().unwrap().stderr;
+    assert_eq!(String::from_utf8_lossy(&said), "", "{command} into {}", output.display());
 }
 
 /// Raw streams have no container that says where a picture ends: at each join two IDR pictures must not look like one.

@@ -17,7 +17,6 @@ use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
 pub use merge::MergeOptions;
-#[allow(unused_imports, reason = "a rip ends with them")]
 pub(crate) use merge::{MergeProgress, MergeSettings, Merged, VideoTrack, merge};
 pub(crate) use partial::PartialFile;
 pub use streams::{StreamAction, StreamKind, StreamReport};

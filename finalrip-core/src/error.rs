@@ -130,7 +130,7 @@ pub enum Error {
     #[error("the encode was cancelled")]
     Cancelled,
 
-    /// The caller's progress callback panicked. No output file exists.
+    /// The caller's progress callback panicked. No output file exists, unless it was a rip's last event.
     #[error("the progress callback panicked: {message}")]
     Callback {
         /// The panic's message.

@@ -41,6 +41,8 @@ mod script;
 #[cfg(feature = "tasks")]
 pub mod store;
 mod supervise;
+#[cfg(feature = "tasks")]
+pub mod task;
 mod timing;
 mod units;
 

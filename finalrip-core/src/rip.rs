@@ -28,7 +28,7 @@ use crate::encode::job::Job;
 use crate::encoder::command::{EncodeCommand, EncoderChoice};
 use crate::error::{Error, Result};
 use crate::script::{Script, from_working_folder};
-use crate::supervise::supervise;
+use crate::supervise::{call_back, supervise};
 use crate::timing::Timing;
 use crate::units::FrameRange;
 
@@ -184,8 +184,11 @@ impl Rip {
     /// the same file. The state is kept on any error, and the next run goes on from there. A panic in `listen` becomes
     /// [`Error::Callback`].
     pub fn run(&self, mut listen: impl FnMut(&RipEvent)) -> Result<RipReport> {
-        let job = Arc::new(RipJob::new(self)?);
+        let mut job = RipJob::new(self)?;
         let workspace = Arc::new(Workspace::open(job.output.file.target())?);
+        // Killed in the merge, it leaves its half of a file where the next run sweeps.
+        job.output.file.make_in(workspace.folder().to_owned());
+        let job = Arc::new(job);
         let stop = job.output.cancel.clone();
         let (inner_job, inner_workspace) = (Arc::clone(&job), Arc::clone(&workspace));
         let done = supervise(
@@ -207,7 +210,7 @@ impl Rip {
         let publish = job.output.file.publish();
         publish.map_err(|error| output_error(job.output.file.target(), error.to_string()))?;
         workspace.remove_folder()?;
-        listen(&RipEvent::Done(Box::new(report.clone())));
+        call_back(|| listen(&RipEvent::Done(Box::new(report.clone()))))?;
         Ok(report)
     }
 }

@@ -106,6 +106,15 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::Internal(panic_text(&*panic))))
 }
 
+/// Calls back on the caller's thread.
+///
+/// # Errors
+/// [`Error::Callback`] when that panicked.
+pub(crate) fn call_back(listen: impl FnOnce()) -> Result<()> {
+    let called = catch_unwind(AssertUnwindSafe(listen));
+    called.map_err(|panic| Error::Callback { message: panic_text(&*panic) })
+}
+
 fn next<M, T>(inbox: &Receiver<Message<M, T>>) -> Option<Message<M, T>> {
     match inbox.recv_timeout(POLL) {
         Ok(message) => Some(message),

@@ -79,6 +79,13 @@ pub fn state_of(output: &Path) -> PathBuf {
     output.with_file_name(name)
 }
 
+/// The chunks that a rip's state holds, in order.
+pub fn finished_chunks(output: &Path) -> Vec<usize> {
+    let names = super::files_in(&state_of(output));
+    let number = |name: &String| name.strip_prefix("chunk-")?.strip_suffix(".json")?.parse().ok();
+    names.iter().filter_map(number).collect()
+}
+
 /// The whole text that a user sees: the error and its causes.
 pub fn whole_text(error: &Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());

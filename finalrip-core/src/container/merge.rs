@@ -124,7 +124,7 @@ impl Target<'_> {
 
 /// Writes the video and what is kept of the source into `file`, and completes it; the caller publishes it.
 ///
-/// `tell` is called for each packet of the video. Reading and writing stop soon after `cancel` is used.
+/// `tell` is called for each packet that was taken. Reading and writing stop soon after `cancel` is used.
 ///
 /// # Errors
 /// [`Error::Source`] when the source cannot be opened; once it is open, whatever is wrong with it is a note. Errors of

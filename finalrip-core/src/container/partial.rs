@@ -13,6 +13,8 @@ use tempfile::TempPath;
 #[derive(Debug, Clone)]
 pub(crate) struct PartialFile {
     target: PathBuf,
+    /// Where it lies under its temporary name, on the target's file system.
+    folder: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
@@ -34,15 +36,20 @@ impl PartialFile {
         if target.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
-        match target.parent() {
-            Some(folder) if folder.is_dir() => {}
+        let folder = match target.parent() {
+            Some(folder) if folder.is_dir() => folder.to_owned(),
             Some(folder) => {
                 let message = format!("the folder {} does not exist", folder.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, message));
             }
             None => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file name")),
-        }
-        Ok(Self { target, state: Arc::new(Mutex::new(State::NotCreated)) })
+        };
+        Ok(Self { target, folder, state: Arc::new(Mutex::new(State::NotCreated)) })
+    }
+
+    /// Puts the temporary file into another folder beside the target, whose owner removes what a killed process leaves.
+    pub(crate) fn make_in(&mut self, folder: PathBuf) {
+        self.folder = folder;
     }
 
     pub(crate) fn target(&self) -> &Path {
@@ -69,7 +76,7 @@ impl PartialFile {
             .suffix(&suffix)
             // As any new file: what the umask leaves of it.
             .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(self.target.parent().unwrap_or(Path::new(".")))?
+            .tempfile_in(&self.folder)?
             .into_temp_path();
         let at = path.to_path_buf();
         *state = State::Partial(path);

@@ -80,6 +80,11 @@ impl Packet {
         self.raw().flags & av::AV_PKT_FLAG_KEY as c_int != 0
     }
 
+    /// Whether the demuxer knows that the bytes are damaged or incomplete.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        self.raw().flags & av::AV_PKT_FLAG_CORRUPT as c_int != 0
+    }
+
     pub(crate) fn set_times(&mut self, pts: i64, dts: i64) {
         let raw = self.raw_mut();
         (raw.pts, raw.dts) = (pts, dts);

@@ -252,16 +252,26 @@ impl OutputContext {
         closed
     }
 
+    /// Ends what a trial has written to; `None` when that was done before.
+    pub(super) fn take_memory(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = ptr::null_mut();
+        // SAFETY: `pb` is the buffer that `in_memory` opened, and cleared here so that it is closed once; its content is
+        // handed over, copied and freed.
+        unsafe {
+            let pb = std::mem::replace(&mut (*self.raw.as_ptr()).pb, ptr::null_mut());
+            if pb.is_null() {
+                return None;
+            }
+            let size = usize::try_from(av::avio_close_dyn_buf(pb, &raw mut bytes)).unwrap_or(0);
+            let copy = if bytes.is_null() { Vec::new() } else { std::slice::from_raw_parts(bytes, size).to_vec() };
+            av::av_free(bytes.cast());
+            Some(copy)
+        }
+    }
+
     fn close(&mut self) -> Result<(), AvError> {
         if self.in_memory {
-            let mut bytes = ptr::null_mut();
-            // SAFETY: `pb` is the buffer that `in_memory` opened, or null when this was called before; what it held is
-            // handed over and freed here.
-            unsafe {
-                let pb = std::mem::replace(&mut (*self.raw.as_ptr()).pb, ptr::null_mut());
-                av::avio_close_dyn_buf(pb, &raw mut bytes);
-                av::av_free(bytes.cast());
-            }
+            self.take_memory();
             return Ok(());
         }
         // SAFETY: owned; avio_closep accepts null and clears the pointer. Muxers without a file have none.

@@ -36,6 +36,7 @@ pub(crate) struct InputStream {
     pub(crate) start_time: Option<i64>,
     /// The average frame rate of video.
     pub(crate) frame_rate: Option<Rational>,
+    #[allow(dead_code, reason = "the joining of chunks compares it")]
     pub(crate) sample_aspect: Option<Rational>,
     /// `AV_DISPOSITION_*` bits.
     pub(crate) disposition: c_int,

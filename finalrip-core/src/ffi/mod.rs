@@ -7,26 +7,20 @@
 //!   the object is immutable and reference-counted.
 //! - A C callback never unwinds into C: its body runs in [`guard`].
 
-#[allow(dead_code, reason = "a merge converts with it")]
 pub(crate) mod audio;
 pub(crate) mod bitstream;
 pub(crate) mod codec;
-#[allow(dead_code, reason = "a merge converts with it")]
 pub(crate) mod decode;
 pub(crate) mod filter;
 pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod hdr;
-#[allow(dead_code, reason = "a merge reads with it")]
 pub(crate) mod input;
 pub(crate) mod log;
 pub(crate) mod options;
-#[allow(dead_code, reason = "a merge writes with it")]
 pub(crate) mod output;
-#[allow(dead_code, reason = "a merge asks it")]
 pub(crate) mod parameters;
 pub(crate) mod pixel_format;
-#[allow(dead_code, reason = "a merge converts with it")]
 pub(crate) mod subtitle;
 pub(crate) mod vapoursynth;
 

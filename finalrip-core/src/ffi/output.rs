@@ -2,13 +2,15 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::OnceLock;
 
 use ffmpeg_next::ffi as av;
 
-use super::format::{OutputContext, OutputFormat};
+use super::format::{OutputContext, OutputFormat, StreamSettings};
 use super::frame::rational_from;
 use super::input::{Chapter, NANOSECONDS};
-use super::{AvError, Dictionary, StreamParameters};
+use super::log::{LogScope, LogTail};
+use super::{AvError, Dictionary, Packet, StreamParameters};
 use crate::units::Rational;
 
 /// The stream that a player takes unless it is told otherwise.
@@ -51,6 +53,27 @@ impl OutputFormat {
 
     /// Whether the muxer takes the stream's codec as the format defines it; `None` when it does not say.
     pub(crate) fn defines(&self, parameters: &StreamParameters) -> Option<bool> {
+        // MPEG-TS writes everything, but what it has no number for comes back as data.
+        const TRANSPORT: [&str; 15] = [
+            "aac",
+            "aac_latm",
+            "ac3",
+            "eac3",
+            "dts",
+            "truehd",
+            "mp1",
+            "mp2",
+            "mp3",
+            "opus",
+            "s302m",
+            "pcm_bluray",
+            "dvb_subtitle",
+            "dvb_teletext",
+            "hdmv_pgs_subtitle",
+        ];
+        if self.name() == "mpegts" {
+            return Some(TRANSPORT.contains(&parameters.codec_name().as_str()));
+        }
         let codec = parameters.codec_id();
         // SAFETY: a static description and a codec id.
         let defined = match unsafe { av::avformat_query_codec(self.as_ptr(), codec, av::FF_COMPLIANCE_NORMAL) } {
@@ -90,7 +113,45 @@ fn has_wave_tag(codec: av::AVCodecID) -> bool {
     }
 }
 
+/// Whether libav's Matroska muxer moves packets by the delay that it declares, as Matroska wants it. Older versions
+/// declare the delay of Opus and leave the times alone, so that sound and picture come apart by it. No version number
+/// tells: it is tried, once a process.
+pub(crate) fn matroska_adds_delay() -> bool {
+    static ADDS: OnceLock<bool> = OnceLock::new();
+    *ADDS.get_or_init(|| try_delay().unwrap_or(true))
+}
+
+/// Writes a packet at 0 into a stream with a delay of 10 ms, and looks where it went. `None` when it cannot be told.
+fn try_delay() -> Option<bool> {
+    const PAYLOAD: &[u8] = b"where does this packet go?";
+    let format = OutputFormat::guess(Some("matroska"), None)?;
+    let mut context = OutputContext::in_memory(format, &LogTail::default()).ok()?;
+    context.set_bitexact();
+    let opus = StreamParameters::opus(480).ok()?;
+    let milliseconds = Rational::new(1, 1000)?;
+    context.add_stream(&opus, milliseconds, &StreamSettings::default()).ok()?;
+    context.write_header(&[]).ok()?;
+    let mut packet = Packet::copy_of(PAYLOAD).ok()?;
+    packet.place(Some(0), Some(0), 20);
+    packet.set_key();
+    packet.set_stream_index(0);
+    context.write(packet).ok()?;
+    let bytes = context.into_bytes()?;
+    let at = bytes.windows(PAYLOAD.len()).position(|window| window == PAYLOAD)?;
+    // Before a block's payload are its time, in two bytes, and its flags.
+    let time: [u8; 2] = bytes.get(at.checked_sub(3)?..at - 1)?.try_into().ok()?;
+    Some(i16::from_be_bytes(time) == 10)
+}
+
 impl OutputContext {
+    /// Ends a trial and gives what was written.
+    fn into_bytes(mut self) -> Option<Vec<u8>> {
+        let _scope = LogScope::enter(&self.log);
+        // SAFETY: after the header, once.
+        AvError::check(unsafe { av::av_write_trailer(self.raw.as_ptr()) }).ok()?;
+        self.take_memory()
+    }
+
     fn stream(&self, index: usize) -> Option<*mut av::AVStream> {
         // SAFETY: owned; the array has `nb_streams` entries.
         unsafe {
@@ -140,5 +201,15 @@ impl OutputContext {
             }
             added.map(drop)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_shows_what_the_muxer_does_with_delay() {
+        assert!(try_delay().is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use ffmpeg_next::ffi as av;
 
+use super::format::OutputFormat;
 use super::{AvError, StreamParameters, c_string};
 
 /// How a subtitle codec shows what it says.
@@ -36,6 +37,23 @@ impl StreamParameters {
         self.raw_mut().codec_tag = 0;
     }
 
+    /// Keeps the four-character code where `format` knows the codec by it, or by none at all, and lets the muxer choose
+    /// otherwise; as the ffmpeg program does for a copied stream. Some codecs say in it what their packets hold.
+    pub(crate) fn fit_tag(&mut self, format: OutputFormat) {
+        let (codec, tag) = (self.codec_id(), self.raw().codec_tag);
+        // SAFETY: a static description of a container.
+        let known = unsafe { (*format.as_ptr()).codec_tag };
+        let mut usual = 0;
+        // SAFETY: a static list of tags, which is read, and room for one of them.
+        let fits = known.is_null()
+            || unsafe {
+                av::av_codec_get_id(known, tag) == codec || av::av_codec_get_tag2(known, codec, &raw mut usual) == 0
+            };
+        if !fits {
+            self.clear_tag();
+        }
+    }
+
     pub(crate) fn sample_rate(&self) -> Option<u32> {
         u32::try_from(self.raw().sample_rate).ok().filter(|&rate| rate > 0)
     }
@@ -44,13 +62,14 @@ impl StreamParameters {
         u32::try_from(self.raw().ch_layout.nb_channels).ok().filter(|&channels| channels > 0)
     }
 
-    pub(crate) fn has_size(&self) -> bool {
-        self.raw().width > 0 && self.raw().height > 0
-    }
-
-    /// Samples at the start that a decoder makes of nothing and drops.
+    /// Samples at the start that a decoder makes of nothing and drops. Opus has them in its header (RFC 7845, 5.1), of
+    /// which libav's Matroska demuxer does not always tell.
     pub(crate) fn initial_padding(&self) -> u32 {
-        u32::try_from(self.raw().initial_padding).unwrap_or(0)
+        let declared = u32::try_from(self.raw().initial_padding).unwrap_or(0);
+        match self.extradata().strip_prefix(b"OpusHead") {
+            Some([_, _, low, high, ..]) if declared == 0 => u16::from_le_bytes([*low, *high]).into(),
+            _ => declared,
+        }
     }
 
     pub(crate) fn set_initial_padding(&mut self, samples: u32) {
@@ -89,6 +108,21 @@ impl StreamParameters {
         } else {
             None
         }
+    }
+
+    /// Opus in two channels, with `padding` samples at the start that a decoder drops (RFC 7845, 5.1).
+    pub(crate) fn opus(padding: u16) -> Result<Self, AvError> {
+        let mut parameters = Self::empty()?;
+        let raw = parameters.raw_mut();
+        raw.codec_type = av::AVMediaType::AVMEDIA_TYPE_AUDIO;
+        raw.codec_id = av::AVCodecID::AV_CODEC_ID_OPUS;
+        (raw.sample_rate, raw.initial_padding) = (48_000, padding.into());
+        // SAFETY: the layout of fresh parameters owns nothing.
+        unsafe { av::av_channel_layout_default(&raw mut raw.ch_layout, 2) };
+        let [low, high] = padding.to_le_bytes();
+        let header = [&b"OpusHead\x01\x02"[..], &[low, high], &48_000_u32.to_le_bytes(), &[0, 0, 0]].concat();
+        parameters.set_extradata(&header)?;
+        Ok(parameters)
     }
 
     /// A file inside the file: an attachment with these bytes. `like` lends its codec, which tells the muxer what it is.

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::cancel::CancelToken;
 use crate::container::{
     MergeProgress, MergeSettings, Merged, PartialFile, StreamKind, VideoTrack, merge as merge_streams,
@@ -16,7 +18,7 @@ use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet};
 
 use super::RipJob;
-use super::fingerprint::sha256;
+use super::fingerprint::{hex, sha256};
 use super::record::{ChunkRecord, StreamRecord, Workspace};
 
 /// Reads a chunk that has just been written, still under its temporary name, and completes its record.
@@ -32,7 +34,7 @@ pub(super) fn check(
 ) -> Result<ChunkRecord> {
     let written = file.path().ok_or_else(|| Error::Internal(format!("{} has gone", path.display())))?;
     let found = inspect(&written, &record)?;
-    record.stream.parameter_sets = found;
+    (record.stream.parameter_sets, record.contents) = (found.parameter_sets, found.contents);
     match first {
         Some(first) if *first != record.stream => Err(does_not_join(&record.stream, first)),
         _ => Ok(record),
@@ -44,14 +46,23 @@ pub(super) fn check(
 /// # Errors
 /// [`Error::Internal`] when the file does not hold what the record says.
 pub(super) fn verify(path: &Path, record: &ChunkRecord) -> Result<()> {
-    if inspect(path, record)? == record.stream.parameter_sets {
-        return Ok(());
-    }
-    Err(Error::Internal(format!("{} has other parameter sets than its record says", path.display())))
+    let found = inspect(path, record)?;
+    let what = match () {
+        () if found.parameter_sets != record.stream.parameter_sets => "other parameter sets",
+        () if found.contents != record.contents => "other pictures",
+        () => return Ok(()),
+    };
+    Err(Error::Internal(format!("{} holds {what} than its record says", path.display())))
 }
 
-/// Counts a chunk's packets, looks at its first, and returns the hash of its parameter sets.
-fn inspect(path: &Path, record: &ChunkRecord) -> Result<String> {
+/// What a chunk's file holds, in hashes.
+struct Found {
+    parameter_sets: String,
+    contents: String,
+}
+
+/// Reads a chunk's packets, counts them, and looks at the first.
+fn inspect(path: &Path, record: &ChunkRecord) -> Result<Found> {
     let wrong = |what: String| Error::Internal(format!("{}: {what}", path.display()));
     let mut input = open(path).map_err(|reason| wrong(reason.to_string()))?;
     let stream = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
@@ -62,17 +73,18 @@ fn inspect(path: &Path, record: &ChunkRecord) -> Result<String> {
         return Err(wrong(format!("it holds {codec}, and not {}", record.stream.codec)));
     }
     input.want(&[index]);
-    let mut packets = 0;
+    let (mut packets, mut contents) = (0, Sha256::new());
     while let Some((_, packet)) = input.read().map_err(|code| wrong(code.to_string()))? {
         if packets == 0 && !packet.is_key() {
             return Err(wrong("it does not begin with a keyframe".to_owned()));
         }
         packets += 1;
+        contents.update(packet.data());
     }
     if packets != record.order.len() {
         return Err(wrong(format!("it holds {packets} pictures, and not {}", record.order.len())));
     }
-    Ok(parameter_sets)
+    Ok(Found { parameter_sets, contents: hex(&contents.finalize()) })
 }
 
 fn open(path: &Path) -> Result<InputContext, AvError> {

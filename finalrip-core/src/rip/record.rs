@@ -47,6 +47,8 @@ pub(crate) struct ChunkRecord {
     pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
     pub(crate) stream: StreamRecord,
+    /// SHA-256 of all packets, in hexadecimal.
+    pub(crate) contents: String,
     /// For each packet in decode order, the number of its picture in presentation order.
     pub(crate) order: Vec<u32>,
     /// Under variable timing, when each picture starts, in ticks from the chunk's first. Empty under constant timing,
@@ -183,9 +185,10 @@ impl Workspace {
         }
     }
 
-    /// Removes everything but the lock: the chunks' records first, so that none outlives its video.
+    /// Removes everything but the lock. The plan goes first: without it nothing else here counts, whenever this is
+    /// interrupted.
     pub(crate) fn clear(&self) -> Result<()> {
-        self.remove(|name| name.ends_with(".json") && name != "rip.json")?;
+        self.remove(|name| name == "rip.json")?;
         self.remove(|name| name != "lock")
     }
 

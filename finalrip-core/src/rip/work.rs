@@ -327,6 +327,7 @@ fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
             sample_aspect: trace.sample_aspect,
             parameter_sets: String::new(),
         },
+        contents: String::new(),
         order: trace.order.clone(),
         starts: if constant { Vec::new() } else { trace.starts.clone() },
         end: trace.end,

@@ -63,20 +63,29 @@ impl SampleClock {
         Some(placed)
     }
 
+    /// Whether a time is known, so that what has none of its own can be placed after it.
+    pub(super) fn is_running(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Starts with `samples` samples that have no time of their own, before the first that has.
+    pub(super) fn start_before(&mut self, ticks: i64, base: Rational, shift: i64, samples: i64) {
+        self.next = Some(shifted(ticks, base, shift, self.period).saturating_sub(samples));
+    }
+
+    /// Muxers round more than once, so that a time may be off by a whole tick and a half.
     fn reconcile(&self, ticks: i64, base: Rational, shift: i64, next: i64) -> i64 {
-        let half = |ticks: i64| -> Option<i64> {
-            let base = Rational::new(base.num(), base.den().checked_mul(2)?)?;
-            Some(shifted(ticks, base, shift, self.period))
+        let exact = shifted(ticks, base, shift, self.period);
+        let half_ticks = |half_ticks: i64| {
+            let half = Rational::new(base.num(), base.den().saturating_mul(2)).unwrap_or(base);
+            shifted(ticks.saturating_mul(2).saturating_add(half_ticks), half, shift, self.period)
         };
-        let twice = ticks.saturating_mul(2);
-        let (Some(low), Some(high)) = (half(twice.saturating_sub(1)), half(twice.saturating_add(1))) else {
-            return shifted(ticks, base, shift, self.period);
-        };
-        let reach = (high - low).max(1);
-        if (low - reach..=high + reach).contains(&next) {
+        let (low, high) = (half_ticks(-3), half_ticks(3));
+        let reach = high.saturating_sub(low);
+        if (low.saturating_sub(reach)..=high.saturating_add(reach)).contains(&next) {
             next.clamp(low, high)
         } else {
-            shifted(ticks, base, shift, self.period)
+            exact
         }
     }
 }

@@ -68,8 +68,8 @@ fn plan_video(
     settings: &MergeSettings,
 ) -> Result<Planned, AvError> {
     let mut parameters = video.parameters.copied()?;
-    parameters.clear_tag();
-    let tags = replaced.map(|stream| plan::stream_tags(stream, true, &settings.keep)).unwrap_or_default();
+    parameters.fit_tag(settings.format);
+    let tags = replaced.map(|stream| plan::stream_tags(stream, true, settings)).unwrap_or_default();
     let tags = metadata::overlaid(tags, &video.settings.metadata);
     let mut stream = plan::stream_settings(metadata::overlaid(tags, &settings.stream_metadata));
     (stream.frame_rate, stream.sample_aspect) = (video.settings.frame_rate, video.settings.sample_aspect);
@@ -167,14 +167,24 @@ impl<'a> Job<'a> {
             self.notes.push(format!("{count} chapters are left out: the format {name} has none; MKV and MP4 have"));
             return;
         }
+        let chapters = match ordered::find(source.path) {
+            Some(ordered) => self.note_ordered(ordered),
+            None => chapters,
+        };
         self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(chapter, base)).collect();
-        if let Some(ordered) = ordered::find(source.path) {
-            let elsewhere = if ordered.elsewhere { "; those that lie in other files are not part of it" } else { "" };
-            self.notes.push(format!(
-                "the source's chapters are ordered: players show them in that order, and may leave parts out. The merged \
-                 file is in the order in which the source is written, with its chapters at their times there{elsewhere}"
-            ));
-        }
+    }
+
+    fn note_ordered(&mut self, ordered: ordered::Ordered) -> Vec<Chapter> {
+        let elsewhere = match ordered.elsewhere {
+            0 => String::new(),
+            1 => "; one that lies in another file is left out".to_owned(),
+            count => format!("; {count} that lie in other files are left out"),
+        };
+        self.notes.push(format!(
+            "the source's chapters are ordered: players show them in that order, and may leave parts out. The merged file \
+             is in the order in which the source is written, with its chapters at their times there{elsewhere}"
+        ));
+        ordered.chapters
     }
 
     /// Writes the file and completes it.

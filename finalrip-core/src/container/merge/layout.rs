@@ -96,14 +96,7 @@ impl<'a> Layout<'a> {
             self.experimental = answer.is_ok();
         }
         let lines = log.take();
-        match answer {
-            // MPEG-TS takes everything, but what it has no name for comes back as data.
-            Ok(()) => match lines.iter().find(|line| line.contains("may not be recognized")) {
-                Some(line) => Err(line.clone()),
-                None => Ok(()),
-            },
-            Err(code) => Err(lines.last().cloned().unwrap_or_else(|| code.to_string())),
-        }
+        answer.map_err(|code| lines.last().cloned().unwrap_or_else(|| code.to_string()))
     }
 
     /// Writes the header in memory, with the streams so far and those of `more`, attachments left out: they are large,

@@ -52,6 +52,14 @@ pub(super) fn of_stream(source: &[(String, String)], converted: bool) -> Tags {
     tags
 }
 
+/// Tags as MP4 and its kin keep them: older versions of libav write a track's title only as the handler's name.
+pub(super) fn with_handler(mut tags: Tags) -> Tags {
+    if let Some(title) = find(&tags, "title").map(str::to_owned) {
+        tags.push(("handler_name".to_owned(), title));
+    }
+    tags
+}
+
 /// Of a stream's tags those that are kept when tags are not asked for: they tell streams apart.
 pub(super) fn only_names(tags: Tags) -> Tags {
     let names = ["language", "title", "filename", "mimetype"];

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::ffi::input::Chapter;
+
 const SEGMENT: u64 = 0x1853_8067;
 const SEEK_HEAD: u64 = 0x114D_9B74;
 const SEEK: u64 = 0x4DBB;
@@ -17,7 +19,12 @@ const CHAPTERS: u64 = 0x1043_A770;
 const EDITION: u64 = 0x45B9;
 const EDITION_ORDERED: u64 = 0x45DD;
 const CHAPTER_ATOM: u64 = 0xB6;
+const CHAPTER_UID: u64 = 0x73C4;
+const CHAPTER_START: u64 = 0x91;
+const CHAPTER_END: u64 = 0x92;
 const CHAPTER_SEGMENT: u64 = 0x6E67;
+const CHAPTER_DISPLAY: u64 = 0x80;
+const CHAPTER_STRING: u64 = 0x85;
 
 /// More than any real table of chapters.
 const LARGEST_ELEMENT: u64 = 8 << 20;
@@ -25,10 +32,12 @@ const LARGEST_ELEMENT: u64 = 8 << 20;
 const MOST_ELEMENTS: usize = 100_000;
 
 /// What a file's ordered chapters ask of a player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ordered {
-    /// Whether some chapter lies in another file.
-    pub(super) elsewhere: bool,
+    /// How many chapters lie in other files.
+    pub(super) elsewhere: usize,
+    /// Those that lie in this one, sorted by time. libav drops what is not in ascending order.
+    pub(super) chapters: Vec<Chapter>,
 }
 
 /// Whether the file has ordered chapters; `None` when it has none, or is no Matroska file, or is damaged.
@@ -38,10 +47,28 @@ pub(super) fn find(path: &Path) -> Option<Ordered> {
     let ordered = children(&chapters)
         .filter(|(id, _)| *id == EDITION)
         .find(|(_, edition)| children(edition).any(|(id, value)| id == EDITION_ORDERED && number(value) == 1))?;
-    let elsewhere = children(ordered.1)
-        .filter(|(id, _)| *id == CHAPTER_ATOM)
-        .any(|(_, atom)| children(atom).any(|(id, _)| id == CHAPTER_SEGMENT));
-    Some(Ordered { elsewhere })
+    let atoms = children(ordered.1).filter(|(id, _)| *id == CHAPTER_ATOM);
+    let (elsewhere, here): (Vec<_>, Vec<_>) =
+        atoms.map(|(_, atom)| atom).partition(|atom| children(atom).any(|(id, _)| id == CHAPTER_SEGMENT));
+    let mut chapters: Vec<Chapter> = here.into_iter().map(chapter).collect();
+    chapters.sort_by_key(|chapter| (chapter.start, chapter.end));
+    chapters.dedup_by_key(|chapter| (chapter.start, chapter.end));
+    Some(Ordered { elsewhere: elsewhere.len(), chapters })
+}
+
+fn chapter(atom: &[u8]) -> Chapter {
+    let value = |wanted| children(atom).find(|(id, _)| *id == wanted).map(|(_, value)| value);
+    let integer = |wanted| value(wanted).and_then(|value| i64::try_from(number(value)).ok());
+    let start = integer(CHAPTER_START).unwrap_or(0);
+    let title = value(CHAPTER_DISPLAY)
+        .and_then(|display| children(display).find(|(id, _)| *id == CHAPTER_STRING))
+        .map(|(_, text)| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
+    Chapter {
+        id: integer(CHAPTER_UID).unwrap_or(0),
+        start,
+        end: integer(CHAPTER_END).unwrap_or(start),
+        metadata: title.into_iter().map(|title| ("title".to_owned(), title)).collect(),
+    }
 }
 
 /// The bytes of the element `Chapters`, wherever in the file it lies.

@@ -154,10 +154,9 @@ impl Planner<'_, '_> {
         }
         let mut parameters = stream.parameters.copied().map_err(|code| code.to_string())?;
         parameters.clear_tag();
-        if parameters.codec_name() != "opus" {
-            // Which codecs' padding a container can declare depends on libav's version, and their times with it.
-            parameters.set_initial_padding(0);
-        }
+        // Which other codecs' padding is declared depends on libav's version, and their times with it.
+        let is_opus = parameters.codec_name() == "opus";
+        parameters.set_initial_padding(if is_opus { parameters.initial_padding() } else { 0 });
         let planned = Planned {
             source: Some(stream.index),
             parameters,
@@ -195,10 +194,13 @@ impl Planner<'_, '_> {
     /// An attachment or cover art.
     fn file(&mut self, stream: &InputStream) -> Answer {
         let container = self.settings.format.name();
+        let bytes = stream.picture.as_deref().unwrap_or(stream.parameters.extradata());
+        if bytes.is_empty() {
+            return Err("it is empty".to_owned());
+        }
         let planned = match &stream.picture {
             Some(picture) if self.settings.format.is_mp4() && container != "mov" => self.picture(stream, picture),
-            Some(picture) if self.settings.format.is_matroska() => self.attachment(stream, picture),
-            None if self.settings.format.is_matroska() => self.attachment(stream, stream.parameters.extradata()),
+            _ if self.settings.format.is_matroska() => self.attachment(stream, bytes),
             _ => return Err(format!("a file of the format {container} has no attachments; MKV has")),
         };
         let planned = planned.map_err(|code| code.to_string())?;
@@ -251,7 +253,7 @@ impl Planner<'_, '_> {
     }
 
     fn tags(&self, stream: &InputStream, converted: bool) -> Tags {
-        stream_tags(stream, converted, &self.settings.keep)
+        stream_tags(stream, converted, self.settings)
     }
 
     fn no_way(&self, stream: &InputStream, refusals: &[String]) -> String {
@@ -277,9 +279,10 @@ impl Planner<'_, '_> {
 }
 
 /// What a stream's tags are in the merged file.
-pub(super) fn stream_tags(stream: &InputStream, converted: bool, keep: &MergeOptions) -> Tags {
+pub(super) fn stream_tags(stream: &InputStream, converted: bool, settings: &MergeSettings) -> Tags {
     let tags = metadata::of_stream(&stream.metadata, converted);
-    if keep.metadata { tags } else { metadata::only_names(tags) }
+    let tags = if settings.keep.metadata { tags } else { metadata::only_names(tags) };
+    if settings.format.is_mp4() { metadata::with_handler(tags) } else { tags }
 }
 
 /// The dispositions of the source's video, which the merged video keeps.

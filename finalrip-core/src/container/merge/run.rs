@@ -1,6 +1,6 @@
 //! The merge itself: packets of the chunks and of the source, in the order of their decode times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::cancel::CancelToken;
 use crate::container::PartialFile;
@@ -23,6 +23,11 @@ pub(super) struct Reader {
     /// The end of the latest packet, in nanoseconds of the merged file.
     reached: i64,
     ended: bool,
+    /// Of each stream the last packet if it is damaged. It is passed on when another follows; as the last one it is
+    /// what a source that breaks off had of it.
+    held: BTreeMap<usize, (i64, Packet)>,
+    /// What was held and is now followed by another.
+    ready: VecDeque<(usize, i64, Packet)>,
     pub(super) notes: Vec<String>,
 }
 
@@ -33,18 +38,33 @@ impl Reader {
         // What libav had to say when it opened the file is no news of the reading.
         log.take();
         let ended = wanted.is_empty();
-        Self { input, tracks, log, reached: 0, ended, notes: Vec::new() }
+        Self { input, tracks, log, reached: 0, ended, held: BTreeMap::new(), ready: VecDeque::new(), notes: Vec::new() }
     }
 
     /// The next packet and its decode time in nanoseconds of the merged file. A source that breaks off has ended.
     fn next(&mut self) -> Option<(usize, i64, Packet)> {
+        if let Some(ready) = self.ready.pop_front() {
+            return Some(ready);
+        }
         while !self.ended {
             match self.input.read() {
                 Ok(Some((index, packet))) => {
                     let Some(track) = self.tracks.get(&index) else { continue };
                     let time = track.time_of(&packet).unwrap_or(self.reached);
                     self.reached = self.reached.max(time);
-                    return Some((index, time, packet));
+                    let held = if packet.is_corrupt() {
+                        self.held.insert(index, (time, packet))
+                    } else {
+                        let held = self.held.remove(&index);
+                        self.ready.push_back((index, time, packet));
+                        held
+                    };
+                    if let Some((time, packet)) = held {
+                        self.ready.push_front((index, time, packet));
+                    }
+                    if let Some(ready) = self.ready.pop_front() {
+                        return Some(ready);
+                    }
                 }
                 Ok(None) => self.ended = true,
                 Err(code) => {
@@ -68,7 +88,7 @@ impl Reader {
         if let Some(declared) = declared.filter(|end| has_sound && end.saturating_sub(self.reached) > CLOSE_ENOUGH) {
             let (reached, declared) = (clock_face(self.reached), clock_face(declared));
             self.note(format!(
-                "the source's streams end at {reached}, although it says that it lasts until {declared}"
+                "what is kept of the source ends at {reached}, the source by its own account at {declared}"
             ));
         }
         let mut lines = self.log.take();
@@ -76,7 +96,9 @@ impl Reader {
         for line in lines.into_iter().take(3) {
             self.note(format!("libav on the source: {line}"));
         }
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = Vec::new();
+        notes
+            .extend(self.held.keys().map(|index| format!("the last packet of the source's stream {index} is cut off")));
         for (index, track) in &self.tracks {
             let damaged = match &track.planned().work {
                 Work::Audio(conversion) => conversion.damaged,
@@ -148,12 +170,12 @@ pub(super) fn run(
             writer.write(track.take(from_video.take()).map_err(conversion_failed)?)?;
             writer.video_packets += 1;
             from_video = next_video()?;
-            tell(writer.progress());
         } else if let (Some((index, time, packet)), Some(reader)) = (from_source.take(), reader.as_mut()) {
             let at = At { index, time };
             reader.pass(Some(packet), at, writer)?;
             from_source = reader.next();
         }
+        tell(writer.progress());
     }
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);

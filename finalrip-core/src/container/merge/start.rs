@@ -63,7 +63,7 @@ pub(super) fn find(input: &mut InputContext, video: Option<usize>, others: &[usi
         let opened = Decoder::open(&stream.parameters, stream.time_base, log);
         opened.inspect_err(|code| tracing::warn!("no decoder for the source's video: {code}")).ok()
     });
-    let mut search = Search { video, others, decoder, start: Start::default(), video_packets: 0, bytes_since: 0 };
+    let mut search = Search::new(video, others, decoder);
     let mut wanted = others.to_vec();
     wanted.extend(video);
     input.want(&wanted);
@@ -84,10 +84,19 @@ struct Search<'a> {
     decoder: Option<Decoder>,
     start: Start,
     video_packets: usize,
+    /// Pictures that came out before the first that has a time.
+    untimed_pictures: i64,
+    /// Samples of each stream that came before the first packet with a time.
+    untimed_samples: BTreeMap<usize, i64>,
     bytes_since: usize,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(video: Option<usize>, others: &'a [usize], decoder: Option<Decoder>) -> Self {
+        let (start, untimed_samples) = (Start::default(), BTreeMap::new());
+        Self { video, others, decoder, start, video_packets: 0, untimed_pictures: 0, untimed_samples, bytes_since: 0 }
+    }
+
     /// Takes a packet in; whether the search is over.
     fn take(&mut self, stream: &InputStream, packet: &Packet) -> bool {
         let time = packet.pts().or(packet.dts()).map(|ticks| nanoseconds(ticks, stream.time_base));
@@ -110,6 +119,21 @@ impl Search<'_> {
         complete || beyond || self.bytes_since > REACH_BYTES
     }
 
+    fn take_other(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
+        let untimed = self.untimed_samples.entry(stream.index).or_default();
+        let period = stream.parameters.sample_rate().and_then(|rate| Rational::new(1, rate.into()));
+        match (time, period) {
+            (Some(time), period) => {
+                let packet_time = time.saturating_sub(period.map_or(0, |period| nanoseconds(*untimed, period)));
+                let padding = nanoseconds(padding(stream, packet), stream.time_base);
+                let beginning = Beginning { packet: packet_time, presented: packet_time.saturating_add(padding) };
+                self.start.streams.insert(stream.index, beginning);
+            }
+            (None, Some(_)) => *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or(0),
+            (None, None) => {}
+        }
+    }
+
     fn take_video(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
         if self.start.video.is_some() {
             return;
@@ -119,16 +143,25 @@ impl Search<'_> {
             // Packets that cannot be decoded, such as those before the first keyframe, show nothing.
             let _ = decoder.send(Some(packet));
         }
-        self.receive(stream.time_base);
+        self.receive(stream);
         if self.start.video.is_none() && (self.decoder.is_none() || self.video_packets >= MOST_VIDEO_PACKETS) {
             let declared = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
             self.start.video = declared.or(time).or(Some(0));
         }
     }
 
-    fn receive(&mut self, base: Rational) {
-        if let Some(Ok(Some(frame))) = self.decoder.as_mut().map(Decoder::receive) {
-            self.start.video = Some(frame.best_time().map_or(0, |ticks| nanoseconds(ticks, base)));
+    /// Takes pictures until one has a time; those before it, which some files leave without one, are counted back.
+    fn receive(&mut self, stream: &InputStream) {
+        while let Some(Ok(Some(frame))) = self.decoder.as_mut().map(Decoder::receive)
+            && self.start.video.is_none()
+        {
+            let Some(ticks) = frame.best_time() else {
+                self.untimed_pictures += 1;
+                continue;
+            };
+            let before = stream.frame_rate.and_then(Rational::inverse);
+            let before = before.map_or(0, |period| nanoseconds(self.untimed_pictures, period));
+            self.start.video = Some(nanoseconds(ticks, stream.time_base).saturating_sub(before));
         }
     }
 
@@ -139,7 +172,7 @@ impl Search<'_> {
         if let Some(decoder) = &mut self.decoder {
             let _ = decoder.send(None);
         }
-        self.receive(stream.time_base);
+        self.receive(stream);
         if self.start.video.is_none() {
             self.start.video = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
         }

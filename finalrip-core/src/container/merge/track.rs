@@ -1,7 +1,7 @@
 //! One stream on its way into the merged file: placed in time, copied or converted.
 
 use crate::encoder::EncoderError;
-use crate::ffi::Packet;
+use crate::ffi::{Packet, output};
 use crate::units::Rational;
 
 use super::clock::{SampleClock, shifted};
@@ -20,10 +20,14 @@ pub(super) struct Track {
     planned: Planned,
     /// Of audio that is copied.
     clock: Option<SampleClock>,
+    /// Copied audio that came before the first packet with a time.
+    early: Vec<Packet>,
     /// The last decode time written.
     last: Option<i64>,
     /// The earliest time that the container can hold.
     floor: Option<i64>,
+    /// What is added to every time because the muxer does not.
+    delay: i64,
     /// Whether two packets may have the same decode time.
     equal_times: bool,
     /// Packets that came out of order and were moved.
@@ -46,13 +50,28 @@ impl Track {
         let Placement { index, output_base, shift, equal_times, from_zero } = placement;
         let rate = planned.parameters.sample_rate();
         let clock = rate.filter(|_| matches!(planned.work, Work::Copy)).map(SampleClock::new);
-        let declared = rate.map_or(0, |rate| {
-            let period = Rational::new(1, rate.into()).unwrap_or(Rational::ONE);
-            shifted(planned.parameters.initial_padding().into(), period, 0, output_base)
-        });
         let is_video = matches!(planned.work, Work::Video);
-        let floor = (from_zero && !is_video).then_some(-declared);
-        Self { index, input_base, output_base, shift, planned, clock, last: None, floor, equal_times, moved: 0 }
+        let (mut floor, mut delay) = (None, 0);
+        if from_zero && !is_video {
+            let declared = declared_delay(&planned, output_base);
+            // Matroska counts from where the delay begins; we count from where the sound does.
+            (floor, delay) = if output::matroska_adds_delay() { (Some(-declared), 0) } else { (Some(0), declared) };
+        }
+        let early = Vec::new();
+        Self {
+            index,
+            input_base,
+            output_base,
+            shift,
+            planned,
+            clock,
+            early,
+            last: None,
+            floor,
+            delay,
+            equal_times,
+            moved: 0,
+        }
     }
 
     pub(super) fn planned(&self) -> &Planned {
@@ -74,16 +93,14 @@ impl Track {
                 packets.iter_mut().for_each(|packet| self.rescale(packet, base, 0));
                 packets
             }
-            (_, None) => return Ok(Vec::new()),
+            (_, None) if self.early.is_empty() => return Ok(Vec::new()),
+            (_, None) => self.place_early(0, self.output_base, 0),
             (Work::Subtitle(conversion), Some(packet)) => {
                 let mut packets: Vec<Packet> = conversion.convert(&packet).into_iter().collect();
                 packets.iter_mut().for_each(|packet| self.rescale(packet, self.input_base, self.shift));
                 packets
             }
-            (_, Some(mut packet)) if self.clock.is_some() => {
-                self.place_samples(&mut packet);
-                vec![packet]
-            }
+            (_, Some(packet)) if self.clock.is_some() => self.take_sound(packet),
             (Work::Video, Some(mut packet)) => {
                 self.rescale(&mut packet, self.input_base, self.shift);
                 vec![packet]
@@ -106,18 +123,55 @@ impl Track {
         packet.place(to(packet.pts()), to(packet.dts()), duration);
     }
 
+    /// Places copied audio. What comes before any time is known waits for one.
+    fn take_sound(&mut self, mut packet: Packet) -> Vec<Packet> {
+        const MOST_EARLY: usize = 1000;
+        let time = packet.pts().or(packet.dts());
+        let running = self.clock.as_ref().is_some_and(SampleClock::is_running);
+        let mut packets = match time {
+            None if !running && self.early.len() < MOST_EARLY => {
+                self.early.push(packet);
+                return Vec::new();
+            }
+            None if !running => self.place_early(0, self.output_base, 0),
+            Some(ticks) if !self.early.is_empty() => self.place_early(ticks, self.input_base, self.shift),
+            _ => Vec::new(),
+        };
+        self.place_samples(&mut packet);
+        packets.push(packet);
+        packets
+    }
+
+    /// Places the early packets before a time.
+    fn place_early(&mut self, ticks: i64, base: Rational, shift: i64) -> Vec<Packet> {
+        let mut early = std::mem::take(&mut self.early);
+        let samples = early.iter().map(|packet| self.samples_of(packet).0).sum();
+        if let Some(clock) = &mut self.clock {
+            clock.start_before(ticks, base, shift, samples);
+        }
+        early.iter_mut().for_each(|packet| self.place_samples(packet));
+        early
+    }
+
+    /// How many samples a packet of audio holds, and for how many it is to be heard: the source may cut the last short.
+    fn samples_of(&self, packet: &Packet) -> (i64, i64) {
+        let Some(clock) = &self.clock else { return (0, 0) };
+        let tick = shifted(1, self.input_base, 0, clock.period());
+        let declared = shifted(packet.duration(), self.input_base, 0, clock.period());
+        let held = self.planned.parameters.samples_in(packet.data().len()).unwrap_or(declared).max(0);
+        // A rounded duration is no cut.
+        let is_cut = declared > 0 && declared.saturating_add(tick) < held;
+        (held, if is_cut { declared } else { held })
+    }
+
     /// Places a packet of audio to the sample.
     fn place_samples(&mut self, packet: &mut Packet) {
+        let (held, heard) = self.samples_of(packet);
         let Some(clock) = &mut self.clock else { return };
-        let counted = self.planned.parameters.samples_in(packet.data().len());
-        let declared = shifted(packet.duration(), self.input_base, 0, clock.period());
-        let samples = counted.unwrap_or(declared).max(0);
-        let time = clock.place(packet.pts().or(packet.dts()), self.input_base, self.shift, samples);
+        let time = clock.place(packet.pts().or(packet.dts()), self.input_base, self.shift, held);
         let to = |samples| shifted(samples, clock.period(), 0, self.output_base);
         let time = time.map(to);
-        // A last packet may be cut short: its duration is what the source says, where it says less.
-        let samples = if declared > 0 { samples.min(declared.saturating_add(1)) } else { samples };
-        packet.place(time, time, to(samples));
+        packet.place(time, time, to(heard));
     }
 
     /// Gives a packet its stream, and a decode time after the one before.
@@ -125,11 +179,20 @@ impl Track {
         packet.set_stream_index(self.index);
         let step = i64::from(!self.equal_times);
         let least = self.last.map(|last| last.saturating_add(step)).max(self.floor);
-        let dts = packet.dts().or(packet.pts()).or(least).unwrap_or(0);
+        let dts = packet.dts().or(packet.pts()).map(|dts| dts.saturating_add(self.delay)).or(least).unwrap_or(0);
         let ordered = least.map_or(dts, |least| dts.max(least));
-        let pts = packet.pts().unwrap_or(ordered).max(ordered);
+        let pts = packet.pts().map_or(ordered, |pts| pts.saturating_add(self.delay)).max(ordered);
         self.moved += u64::from(self.last.is_some() && ordered > dts);
         packet.place(Some(pts), Some(ordered), packet.duration());
         self.last = Some(ordered);
     }
+}
+
+/// The delay that Matroska's header declares for a stream, in ticks of the stream.
+fn declared_delay(planned: &Planned, base: Rational) -> i64 {
+    let (samples, Some(rate)) = (planned.parameters.initial_padding(), planned.parameters.sample_rate()) else {
+        return 0;
+    };
+    let period = Rational::new(1, rate.into()).unwrap_or(Rational::ONE);
+    shifted(samples.into(), period, 0, base)
 }

@@ -15,14 +15,21 @@ pub(super) const FRAMES: usize = 100;
 pub(super) struct Bench {
     folder: TempDir,
     video: PathBuf,
+    /// Of the video's packets.
+    hash: String,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with_video("-c:v libx264 -preset veryfast -bf 3 -g 30")
+    }
+
+    pub(super) fn with_video(encoder: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("finalrip-merge-").tempdir().unwrap();
         let video = folder.path().join("video.mkv");
-        ffmpeg("-f lavfi -i testsrc2=s=192x108:r=25:d=4,hue=h=90 -c:v libx264 -preset veryfast -bf 3 -g 30", &video);
-        Self { folder, video }
+        ffmpeg(&format!("-f lavfi -i testsrc2=s=192x108:r=25:d=4,hue=h=90 {encoder}"), &video);
+        let hash = packets_hash(&video, "v:0");
+        Self { folder, video, hash }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -56,7 +63,7 @@ impl Bench {
         outcome.assert_sound();
         assert_eq!(outcome.merged.video_packets, FRAMES as u64);
         assert_eq!(outcome.merged.bytes, std::fs::metadata(&outcome.path).unwrap().len());
-        assert_eq!(packets_hash(&outcome.path, "v:0"), packets_hash(&self.video, "v:0"), "{name}: another video");
+        assert_eq!(packets_hash(&outcome.path, "v:0"), self.hash, "{name}: another video");
         outcome
     }
 
@@ -131,14 +138,22 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// ffmpeg plays it to the end without a word.
+    /// ffmpeg plays it to the end without a word, and mkvmerge has nothing to complain of.
     fn assert_sound(&self) {
+        if self.path.extension().is_some_and(|extension| extension == "mkv" || extension == "webm") {
+            mkvmerge_json(&self.path);
+        }
         let mut command = Command::new("ffmpeg");
         command.args(["-v", "warning", "-i"]).arg(&self.path).args(["-map", "0:v", "-map", "0:a?", "-map", "0:s?"]);
         command.args(["-c:s", "copy", "-f", "null", "-"]);
         let output = command.stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{}: {said}", self.path.display());
+        // What ffmpeg says of files of its own making too: Matroska does not keep which channel a single one is, libav
+        // knows not every font's type, and it looks for the time base of cover art.
+        const USUAL: [&str; 4] =
+            ["Guessed Channel Layout", "(Attachment: none): unknown codec", "Consider increasing", "timescale not set"];
+        let said: Vec<&str> = said.lines().filter(|line| !USUAL.iter().any(|usual| line.contains(usual))).collect();
+        assert!(output.status.success() && said.is_empty(), "{}: {said:?}", self.path.display());
     }
 
     /// `kind codec action` of every stream, in the source's order.
@@ -151,19 +166,30 @@ impl Outcome {
         probe(&self.path)["streams"].as_array().unwrap().clone()
     }
 
-    /// The distance from the first picture to the first sound, in milliseconds, is the source's within `tolerance`.
+    /// The end of the silence comes as long after the first picture as in the source, within 3 ms.
     #[track_caller]
-    pub(super) fn assert_in_sync(&self, source: &Path, tolerance: f64) {
-        let (was, is) = (offset(source), offset(&self.path));
-        assert!((was - is).abs() <= tolerance, "{}: {was} ms became {is} ms", self.path.display());
+    pub(super) fn assert_in_sync(&self, source: &Path) {
+        self.assert_offset(offset(source));
+    }
+
+    #[track_caller]
+    pub(super) fn assert_offset(&self, was: f64) {
+        let is = offset(&self.path);
+        assert!((was - is).abs() <= 3.0, "{}: {was} ms became {is} ms", self.path.display());
     }
 }
 
 pub(super) use serde_json::Value;
 
-/// When the first sound comes after the first picture, as ffmpeg decodes them, in milliseconds.
+/// How long after the first picture the silence ends, as ffmpeg decodes them, in milliseconds.
 pub(super) fn offset(path: &Path) -> f64 {
-    first_time(path, "a:0") - first_time(path, "v:0")
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "info", "-copyts", "-i"]).arg(path).args(["-map", "0:a:0", "-t", "40000"]);
+    command.args(["-af", "silencedetect=n=-30dB:d=0.1", "-f", "null", "-"]).stdin(Stdio::null());
+    let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
+    let end = said.split("silence_end: ").nth(1).unwrap_or_else(|| panic!("{}: {said}", path.display()));
+    let end: f64 = end.split_whitespace().next().unwrap().parse().unwrap();
+    end * 1000.0 - first_time(path, "v:0")
 }
 
 /// When the first decoded frame of a stream is presented, in milliseconds.

@@ -1,0 +1,122 @@
+//! Where things lie in time.
+
+use super::media::*;
+use super::{PICTURE, SOUND, X264};
+
+/// Late by half a second, each in every container, and from a source in every container.
+#[test]
+fn late_video_and_late_sound_stay_late() {
+    let bench = Bench::new();
+    let sound = "-c:a aac";
+    for name in ["in.mkv", "in.mp4", "in.ts"] {
+        let late_video = format!("{SOUND} -itsoffset 0.5 {PICTURE} -map 1 -map 0 {X264} {sound}");
+        let late_sound = format!("{PICTURE} -itsoffset 0.5 {SOUND} -map 0 -map 1 {X264} {sound}");
+        for (arguments, milliseconds) in [(late_video, 200.0), (late_sound, 1200.0)] {
+            let source = bench.make(&arguments, name);
+            assert!((offset(&source) - milliseconds).abs() < 50.0, "{name}: {}", offset(&source));
+            for output in ["out.mkv", "out.mp4"] {
+                let outcome = bench.merge(Some(&source), output);
+                outcome.assert_in_sync(&source);
+                let first = first_time(&outcome.path, "v:0").min(first_time(&outcome.path, "a:0"));
+                assert!((0.0..=26.0).contains(&first), "{name} to {output} begins at {first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_late_video_without_sound_begins_at_zero() {
+    let bench = Bench::new();
+    let source = bench.make(&format!("-itsoffset 0.48 {PICTURE} {X264} -avoid_negative_ts disabled"), "in.mkv");
+    assert_eq!(first_time(&source, "v:0"), 480.0);
+    assert_eq!(first_time(&bench.merge(Some(&source), "out.mkv").path, "v:0"), 0.0);
+}
+
+#[test]
+fn times_below_zero_are_moved_up_together() {
+    let bench = Bench::new();
+    let moved = "-output_ts_offset -0.3 -avoid_negative_ts disabled";
+    for (name, codec) in [("in.mp4", "aac"), ("in.mov", "pcm_s16le")] {
+        let source = bench.make(&format!("{PICTURE} {SOUND} {X264} -c:a {codec} {moved}"), name);
+        for output in ["out.mkv", "out.mp4"] {
+            let outcome = bench.merge(Some(&source), output);
+            outcome.assert_in_sync(&source);
+            assert!(first_time(&outcome.path, "v:0") >= 0.0 && first_time(&outcome.path, "a:0") >= 0.0);
+        }
+    }
+}
+
+/// libav gives packets that lie before 0 in Matroska no time at all; they are counted back from the first that has one.
+#[test]
+fn times_below_zero_in_matroska_are_made_up_for() {
+    let bench = Bench::new();
+    let plain = format!("{PICTURE} {SOUND} {X264} -bf 0 -c:a flac");
+    let honest = bench.make(&plain, "honest.mkv");
+    let source = bench.make(&format!("{plain} -output_ts_offset -0.3 -avoid_negative_ts disabled"), "in.mkv");
+    for output in ["out.mkv", "out.mp4"] {
+        let outcome = bench.merge(Some(&source), output);
+        outcome.assert_in_sync(&honest);
+        assert_eq!(packets_hash(&outcome.path, "a:0"), packets_hash(&honest, "a:0"));
+    }
+}
+
+/// A broadcast's clock runs for hours before the recording begins.
+#[test]
+fn a_transport_stream_begins_anywhere() {
+    let bench = Bench::new();
+    let codecs = "-c:v mpeg2video -g 12 -bf 2 -b:v 400k -c:a mp2";
+    let source = bench.make(&format!("{PICTURE} {SOUND} {codecs} -output_ts_offset 30000"), "in.ts");
+    for output in ["out.mkv", "out.mp4"] {
+        let outcome = bench.merge(Some(&source), output);
+        outcome.assert_in_sync(&source);
+        assert!(first_time(&outcome.path, "v:0").min(first_time(&outcome.path, "a:0")).abs() < 1.0);
+        assert_eq!(packets_hash(&outcome.path, "a:0"), packets_hash(&source, "a:0"));
+    }
+}
+
+/// Cut between two keyframes: the first packets cannot be decoded, and a source filter does not show them.
+#[test]
+fn the_video_begins_with_the_first_picture_that_can_be_decoded() {
+    let bench = Bench::new();
+    let whole = bench.make(&format!("{PICTURE} {SOUND} -c:v libx264 -g 25 -bf 2 -c:a mp2 -f mpegts"), "whole.ts");
+    let bytes = std::fs::read(&whole).unwrap();
+    // In whole packets of 188 bytes, past the first keyframe.
+    let cut = bench.path("cut.ts");
+    std::fs::write(&cut, &bytes[bytes.len() / 188 / 8 * 188..]).unwrap();
+    let outcome = bench.merge(Some(&cut), "out.mkv");
+    assert!(offset(&cut) < 400.0, "{}", offset(&cut));
+    outcome.assert_in_sync(&cut);
+}
+
+/// Samples are counted: a copy from Matroska's milliseconds does not make holes in MP4.
+#[test]
+fn sound_from_milliseconds_has_no_holes() {
+    let bench = Bench::new();
+    let source = bench.make(&format!("{PICTURE} {SOUND} {X264} -c:a aac -ar 44100"), "in.mkv");
+    let outcome = bench.merge(Some(&source), "out.mp4");
+    let mut command = std::process::Command::new("ffprobe");
+    command.args(["-v", "error", "-select_streams", "a", "-show_entries", "packet=pts,duration", "-of", "csv=p=0"]);
+    let text = String::from_utf8(run(command.arg(&outcome.path))).unwrap();
+    let number = |text: &str| text.parse::<i64>().unwrap();
+    let times: Vec<(i64, i64)> = text
+        .lines()
+        .map(|line| {
+            line.split_once(',').map(|(pts, duration)| (number(pts), number(duration.trim_matches(',')))).unwrap()
+        })
+        .collect();
+    assert!(times.len() > 150);
+    let steady = times.windows(2).filter(|pair| pair[1].0 - pair[0].0 == 1024).count();
+    assert_eq!(steady, times.len() - 1, "{times:?}");
+}
+
+/// Silence fills a hole in sound that is converted, so that what follows stays with the picture.
+#[test]
+fn a_hole_in_converted_sound_stays_a_hole() {
+    let bench = Bench::new();
+    let hole = "-af aselect=not(between(t\\,1\\,2))";
+    let source = bench.make(&format!("{PICTURE} {SOUND} {X264} {hole} -c:a pcm_s16le"), "in.mkv");
+    let outcome = bench.merge(Some(&source), "out.mp4");
+    assert!(outcome.actions()[1].ends_with("converted to flac"));
+    let sound = probe(&outcome.path)["streams"][1]["duration"].as_str().unwrap().parse::<f64>().unwrap();
+    assert!((3.9..4.1).contains(&sound), "{sound}");
+}
