@@ -121,26 +121,31 @@ pub(crate) fn matroska_adds_delay() -> bool {
     *ADDS.get_or_init(|| try_delay().unwrap_or(true))
 }
 
-/// Writes a packet at 0 into a stream with a delay of 10 ms, and looks where it went. `None` when it cannot be told.
+/// Writes a packet at 20 ms into a stream with a delay of 10 ms, and looks where it went. A packet of another stream goes
+/// first and begins the cluster at 0, from which a block's time counts. `None` when it cannot be told.
 fn try_delay() -> Option<bool> {
     const PAYLOAD: &[u8] = b"where does this packet go?";
     let format = OutputFormat::guess(Some("matroska"), None)?;
     let mut context = OutputContext::in_memory(format, &LogTail::default()).ok()?;
     context.set_bitexact();
-    let opus = StreamParameters::opus(480).ok()?;
     let milliseconds = Rational::new(1, 1000)?;
-    context.add_stream(&opus, milliseconds, &StreamSettings::default()).ok()?;
+    for delay in [0, 480] {
+        let opus = StreamParameters::opus(delay).ok()?;
+        context.add_stream(&opus, milliseconds, &StreamSettings::default()).ok()?;
+    }
     context.write_header(&[]).ok()?;
-    let mut packet = Packet::copy_of(PAYLOAD).ok()?;
-    packet.place(Some(0), Some(0), 20);
-    packet.set_key();
-    packet.set_stream_index(0);
-    context.write(packet).ok()?;
+    for (index, time, payload) in [(0, 0, b"first".as_slice()), (1, 20, PAYLOAD)] {
+        let mut packet = Packet::copy_of(payload).ok()?;
+        packet.place(Some(time), Some(time), 20);
+        packet.set_key();
+        packet.set_stream_index(index);
+        context.write(packet).ok()?;
+    }
     let bytes = context.into_bytes()?;
     let at = bytes.windows(PAYLOAD.len()).position(|window| window == PAYLOAD)?;
     // Before a block's payload are its time, in two bytes, and its flags.
     let time: [u8; 2] = bytes.get(at.checked_sub(3)?..at - 1)?.try_into().ok()?;
-    Some(i16::from_be_bytes(time) == 10)
+    Some(i16::from_be_bytes(time) == 30)
 }
 
 impl OutputContext {
