@@ -38,6 +38,8 @@ mod picture;
 mod report;
 mod rip;
 mod script;
+#[cfg(feature = "tasks")]
+pub mod store;
 mod supervise;
 #[cfg(feature = "tasks")]
 pub mod task;
