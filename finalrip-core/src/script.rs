@@ -1,6 +1,6 @@
 //! Scripts: find libvsscript, evaluate in this process, hand out the clip.
 
-mod locate;
+pub(crate) mod locate;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,20 +146,29 @@ impl Script {
     /// [`Error::Clip`] when the output is missing, empty, not video, changes its format or size, or has a format that
     /// libav lacks.
     pub fn evaluate(&self) -> Result<Clip> {
+        let environment = Arc::new(self.environment()?);
+        let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {
+            reason: format!("the script set no output {0}; end it with clip.set_output({0})", self.output_index),
+        })?;
+        Clip::new(node)
+    }
+
+    /// Runs the script for what it does; it needs no output.
+    #[cfg(feature = "tasks")]
+    pub(crate) fn execute(&self) -> Result<()> {
+        self.environment().map(drop)
+    }
+
+    /// What the script has made of a new environment.
+    fn environment(&self) -> Result<Environment> {
         let api = match Api::loaded() {
             Some(api) => api,
             None => locate::load()?,
         };
         let environment = Environment::new(api, self.settings).map_err(|reason| self.failed(reason))?;
-        {
-            let _alone = EVALUATION.lock().unwrap_or_else(PoisonError::into_inner);
-            self.run(&environment).map_err(|traceback| self.failed(traceback))?;
-        }
-        let environment = Arc::new(environment);
-        let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {
-            reason: format!("the script set no output {0}; end it with clip.set_output({0})", self.output_index),
-        })?;
-        Clip::new(node)
+        let _alone = EVALUATION.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(&environment).map_err(|traceback| self.failed(traceback))?;
+        Ok(environment)
     }
 
     fn failed(&self, traceback: String) -> Error {

@@ -13,6 +13,7 @@ mod error;
 pub mod kit;
 mod ledger;
 mod log;
+mod process;
 mod records;
 mod sqlite;
 pub mod state;
@@ -21,6 +22,10 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{LedgerError, LedgerResult};
 pub use ledger::{Changes, Ledger, LedgerOptions};
 pub use log::{Happening, LogEntry, LogPage};
+pub use process::{
+    Answer, Confined, Confinement, EncoderProcess, EncoderProgram, Limits, Order, ProcessError, ProcessOptions, Scope,
+    encoder_process, sweep_scratch,
+};
 pub use records::{
     AfterFailure, ClipProgress, Counters, EncodedClip, Failure, FencingToken, Lease, LeaseInfo, Outcome, Overrides,
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,

@@ -44,6 +44,12 @@ pub(super) fn load() -> Result<Api> {
     })
 }
 
+/// The library that [`load`] would take, if it is a file: for a process that finds nothing itself.
+#[cfg(feature = "tasks")]
+pub(crate) fn find() -> Option<PathBuf> {
+    candidates().into_iter().map(|(_, path)| path).find(|path| path.is_absolute() && path.is_file())
+}
+
 fn not_usable(path: &Path, reason: String, searched: Vec<String>) -> Error {
     let command = path
         .ancestors()

@@ -129,7 +129,7 @@ pub struct Lease {
 }
 
 /// Which frames make which clip.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskPlan {
     /// The frames of each clip: in order, without gaps, none of them empty.
     pub clips: Vec<FrameRange>,
@@ -138,7 +138,7 @@ pub struct TaskPlan {
 }
 
 /// An encoded clip.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncodedClip {
     /// Its size in bytes.
     pub bytes: u64,
@@ -155,6 +155,9 @@ pub enum Outcome {
     Planned(TaskPlan),
     /// The clip is encoded, verified and stored.
     Encoded(EncodedClip),
+    /// What was found while encoding a clip, or merging, makes the plan's record void: this one takes its place, with the
+    /// same clips, and all of them are encoded again.
+    Replanned(TaskPlan),
     /// The result is stored.
     Merged {
         /// Its size in bytes.
@@ -163,7 +166,7 @@ pub enum Outcome {
 }
 
 /// How far a worker has come.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct WorkProgress {
     /// Frames done.
     pub frames: u32,
