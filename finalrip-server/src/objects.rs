@@ -93,7 +93,8 @@ impl App {
     pub(crate) async fn clip(&self, call: Call, has_token: bool) -> Result<Answer, Failure> {
         let fields = call.query()?;
         let (video, index) = (fields.required("video_key")?, fields.index()?);
-        if !has_token && !self.service.check_clip_link(video, index, call.raw_query()) {
+        let has_link = |video| self.service.check_clip_link(&video, index, call.raw_query());
+        if !has_token && !VideoKey::new(video).is_ok_and(has_link) {
             return Err(crate::app::no_token());
         }
         let key = self.service.clip(video, index).await?;

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 const COMMAND: &str = "ffmpeg -i - -c:v libx264 -crf 16";
 
+/// A field's name, and whether a value is of its type.
+type Field = (&'static str, fn(&Value) -> bool);
+
 /// Whether a value has exactly these fields, each of its type.
-fn has_shape(value: &Value, shape: &[(&str, fn(&Value) -> bool)]) {
+fn has_shape(value: &Value, shape: &[Field]) {
     let mut names: Vec<&str> = shape.iter().map(|(name, _)| *name).collect();
     let mut found: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -30,7 +33,7 @@ fn number_or_null(value: &Value) -> bool {
     value.is_u64() || value.is_null()
 }
 
-const TASK: [(&str, fn(&Value) -> bool); 9] = [
+const TASK: [Field; 9] = [
     ("key", Value::is_string),
     ("url", Value::is_string),
     ("encode_key", Value::is_string),
@@ -42,7 +45,7 @@ const TASK: [(&str, fn(&Value) -> bool); 9] = [
     ("error", text_or_null),
 ];
 
-const CLIP: [(&str, fn(&Value) -> bool); 12] = [
+const CLIP: [Field; 12] = [
     ("completed", Value::is_boolean),
     ("index", Value::is_u64),
     ("clip_key", Value::is_string),
@@ -58,7 +61,7 @@ const CLIP: [(&str, fn(&Value) -> bool); 12] = [
 ];
 
 fn has_progress_shape(data: &Value) {
-    let more: [(&str, fn(&Value) -> bool); 8] = [
+    let more: [Field; 8] = [
         ("progress", Value::is_array),
         ("size", Value::is_string),
         ("encode_size", Value::is_string),
@@ -161,7 +164,7 @@ async fn lists_have_the_newest_first_and_what_the_flags_say() {
     );
     assert_eq!(keys("?pending=true").await, [pending]);
     assert_eq!(keys("?running=TRUE&pending=0").await, [running, cancelled.clone()]);
-    assert_eq!(keys("?completed=t").await, [done.clone()]);
+    assert_eq!(keys("?completed=t").await, [done]);
     assert_eq!(keys("").await, []);
     assert_eq!(live.get("/api/v1/task/list?running=maybe").await.refusal(200), "`running` is neither true nor false");
 
@@ -281,6 +284,9 @@ async fn every_refusal_says_what_clients_know() {
         let message = live.about("oss/presigned", key).await.refusal(200);
         assert!(message.contains(part), "{message}");
     }
+    let no_python = ("script", "import vapoursynth as vs\ndef (:\n");
+    let message = live.post("start", &[new, no_python, command]).await.refusal(200);
+    assert!(message.starts_with("script: ") && message.contains("line 2"), "{message}");
     let message = live.post("start", &[new, script, ("encode_param", "rm -rf /")]).await.refusal(200);
     assert!(message.contains("rm"), "{message}");
     assert_eq!(live.ledger.task("new.mkv").await.unwrap().state, TaskState::Pending, "nothing was started");
