@@ -204,8 +204,11 @@ impl<'a> Job<'a> {
         let mut track = Track::new(planned, video.time_base, self.placement(&writer, 0, shift));
         let declared_end = ready.as_ref().and_then(|ready| ready.declared_end);
         let mut reader = ready.map(|ready| {
-            let wanted = tracks.filter_map(|(index, planned)| {
+            let wanted = tracks.filter_map(|(index, mut planned)| {
                 let source = planned.source?;
+                if let (Work::Audio(conversion), Some(&begin)) = (&mut planned.work, ready.start.streams.get(&source)) {
+                    conversion.begins_at(begin);
+                }
                 let input_base = ready.input.streams().get(source)?.time_base;
                 let placement = self.placement(&writer, index, base.saturating_neg());
                 Some((source, Track::new(planned, input_base, placement)))

@@ -102,13 +102,8 @@ impl<'a> Search<'a> {
         let time = packet.pts().or(packet.dts()).map(|ticks| nanoseconds(ticks, stream.time_base));
         if self.video == Some(stream.index) {
             self.take_video(stream, packet, time);
-        } else if let Some(time) = time
-            && !self.start.streams.contains_key(&stream.index)
-        {
-            let padding = nanoseconds(padding(stream, packet), stream.time_base);
-            self.start
-                .streams
-                .insert(stream.index, Beginning { packet: time, presented: time.saturating_add(padding) });
+        } else if !self.start.streams.contains_key(&stream.index) {
+            self.take_other(stream, packet, time);
         }
         if self.video.is_some() && self.start.video.is_none() {
             return false;
@@ -119,6 +114,7 @@ impl<'a> Search<'a> {
         complete || beyond || self.bytes_since > REACH_BYTES
     }
 
+    /// Packets without a time are counted back from the first that has one, as they are when they are copied.
     fn take_other(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
         let untimed = self.untimed_samples.entry(stream.index).or_default();
         let period = stream.parameters.sample_rate().and_then(|rate| Rational::new(1, rate.into()));
@@ -129,7 +125,10 @@ impl<'a> Search<'a> {
                 let beginning = Beginning { packet: packet_time, presented: packet_time.saturating_add(padding) };
                 self.start.streams.insert(stream.index, beginning);
             }
-            (None, Some(_)) => *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or(0),
+            (None, Some(period)) => {
+                let declared = || super::clock::shifted(packet.duration(), stream.time_base, 0, period);
+                *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or_else(declared);
+            }
             (None, None) => {}
         }
     }

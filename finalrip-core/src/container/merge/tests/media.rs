@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use super::super::*;
+use crate::container::StreamKind;
 use crate::ffi::input::{InputContext, Probe};
 
 /// Frames of the joined video: 4 s at 25 frames a second.
@@ -238,6 +239,14 @@ pub(super) fn mkvmerge_json(path: &Path) -> Value {
 
 pub(super) fn mkvmerge(arguments: &[&str], output: &Path) {
     run(Command::new("mkvmerge").arg("-q").arg("-o").arg(output).args(arguments));
+}
+
+/// Whether the libav that is linked has a name for the codec of a file's sound in files with an extension.
+pub(super) fn libav_names(source: &Path, extension: &str) -> bool {
+    let input = InputContext::open(source, Probe::Usual, &CancelToken::new(), &LogTail::default()).unwrap();
+    let sound = input.streams().iter().find(|stream| stream.kind == StreamKind::Audio).unwrap();
+    let format = OutputFormat::guess(None, Some(Path::new(&format!("out.{extension}")))).unwrap();
+    format.takes(sound.parameters.codec_id()).unwrap()
 }
 
 fn ffmpeg(arguments: &str, output: &Path) {

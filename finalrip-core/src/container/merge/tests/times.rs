@@ -114,7 +114,9 @@ fn sound_from_milliseconds_has_no_holes() {
 fn a_hole_in_converted_sound_stays_a_hole() {
     let bench = Bench::new();
     let hole = "-af aselect=not(between(t\\,1\\,2))";
-    let source = bench.make(&format!("{PICTURE} {SOUND} {X264} {hole} -c:a pcm_s16le"), "in.mkv");
+    // No version of libav has a name for WavPack in MP4.
+    let source = bench.make(&format!("{PICTURE} {SOUND} {X264} {hole} -c:a wavpack"), "in.mkv");
+    assert!(!libav_names(&source, "mp4"));
     let outcome = bench.merge(Some(&source), "out.mp4");
     assert!(outcome.actions()[1].ends_with("converted to flac"));
     let sound = probe(&outcome.path)["streams"][1]["duration"].as_str().unwrap().parse::<f64>().unwrap();
