@@ -29,7 +29,7 @@ pub(super) struct Beginning {
 
 /// What is known of the beginnings.
 #[derive(Debug, Default)]
-pub(super) struct Start {
+pub(in crate::container) struct Start {
     /// When the first picture of the video is shown, as a decoder gives it out.
     pub(super) video: Option<i64>,
     /// Of each wanted stream that begins within reach.
@@ -39,7 +39,7 @@ pub(super) struct Start {
 impl Start {
     /// The time that becomes 0 in the merged file: the earliest at which something is seen or heard. `primed` names, for
     /// each stream that is kept, whether the file can say which samples at its start are not to be played.
-    pub(super) fn base(&self, primed: impl Fn(usize) -> bool) -> i64 {
+    pub(in crate::container) fn base(&self, primed: impl Fn(usize) -> bool) -> i64 {
         let begins = |(&index, begin): (&usize, &Beginning)| if primed(index) { begin.presented } else { begin.packet };
         self.streams.iter().map(begins).chain(self.video).min().unwrap_or(0)
     }
@@ -57,7 +57,12 @@ pub(super) fn is_primed(priming: Priming, codec: &str, converted: bool) -> bool 
 }
 
 /// Reads the source from its start until every beginning is known or out of reach.
-pub(super) fn find(input: &mut InputContext, video: Option<usize>, others: &[usize], log: &LogTail) -> Start {
+pub(in crate::container) fn find(
+    input: &mut InputContext,
+    video: Option<usize>,
+    others: &[usize],
+    log: &LogTail,
+) -> Start {
     let decoder = video.and_then(|index| {
         let stream = &input.streams()[index];
         let opened = Decoder::open(&stream.parameters, stream.time_base, log);

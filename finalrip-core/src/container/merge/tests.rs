@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
 
 mod contents;
-mod media;
+pub(in crate::container) mod media;
 mod times;
 mod troubles;
 

@@ -9,7 +9,7 @@ use super::layout::{Planned, Work};
 
 /// A stream of the merged file, once its header is written.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(in crate::container) struct Track {
     /// Its number in the merged file.
     index: usize,
     /// Of the times of what comes in.
@@ -36,7 +36,7 @@ pub(super) struct Track {
 
 /// How a stream is placed in the merged file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placement {
+pub(in crate::container) struct Placement {
     pub(super) index: usize,
     pub(super) output_base: Rational,
     pub(super) shift: i64,
@@ -46,7 +46,7 @@ pub(super) struct Placement {
 }
 
 impl Track {
-    pub(super) fn new(planned: Planned, input_base: Rational, placement: Placement) -> Self {
+    pub(in crate::container) fn new(planned: Planned, input_base: Rational, placement: Placement) -> Self {
         let Placement { index, output_base, shift, equal_times, from_zero } = placement;
         let rate = planned.parameters.sample_rate();
         let clock = rate.filter(|_| matches!(planned.work, Work::Copy)).map(SampleClock::new);
@@ -85,7 +85,7 @@ impl Track {
     }
 
     /// Turns a packet of the source, or with `None` its end, into packets for the muxer.
-    pub(super) fn take(&mut self, packet: Option<Packet>) -> Result<Vec<Packet>, EncoderError> {
+    pub(in crate::container) fn take(&mut self, packet: Option<Packet>) -> Result<Vec<Packet>, EncoderError> {
         let mut packets = match (&mut self.planned.work, packet) {
             (Work::Audio(conversion), packet) => {
                 let mut packets = conversion.convert(packet.as_ref(), self.shift)?;

@@ -58,6 +58,10 @@ fn times_below_zero_in_matroska_are_made_up_for() {
         outcome.assert_in_sync(&honest);
         assert_eq!(packets_hash(&outcome.path, "a:0"), packets_hash(&honest, "a:0"));
     }
+    let outcome = bench.merge(Some(&source), "out.mov");
+    assert!(outcome.actions()[1].ends_with("converted to alac"));
+    outcome.assert_in_sync(&honest);
+    assert_eq!(samples_hash(&outcome.path, "a:0", "pcm_s16le"), samples_hash(&honest, "a:0", "pcm_s16le"));
 }
 
 /// A broadcast's clock runs for hours before the recording begins.
