@@ -63,6 +63,11 @@ impl SampleClock {
         Some(placed)
     }
 
+    /// Where the next sample belongs if nothing is missing, once a time is known.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.next
+    }
+
     /// Whether a time is known, so that what has none of its own can be placed after it.
     pub(super) fn is_running(&self) -> bool {
         self.next.is_some()

@@ -123,6 +123,7 @@ impl<'a> Layout<'a> {
             shift,
             equal_times: self.settings.format.allows_equal_times(),
             from_zero: self.settings.format.priming() == Priming::OpusDelay,
+            counts_samples: self.settings.format.is_mp4(),
         }
     }
 

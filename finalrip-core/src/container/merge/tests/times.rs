@@ -113,6 +113,19 @@ fn sound_from_milliseconds_has_no_holes() {
     assert_eq!(steady, times.len() - 1, "{times:?}");
 }
 
+/// MP4 and MOV count the samples of PCM: without silence in the hole what follows would come too early.
+#[test]
+fn a_hole_in_copied_samples_stays_a_hole() {
+    let bench = Bench::new();
+    let hole = "-af aselect=not(between(t\\,0.1\\,0.6))";
+    for (codec, channels) in [("pcm_s16le", 2), ("pcm_s24le", 1)] {
+        let source = bench.make(&format!("{PICTURE} {SOUND} {X264} {hole} -c:a {codec} -ac {channels}"), "in.mkv");
+        for output in ["out.mov", "out.mp4", "out.mkv"] {
+            bench.merge(Some(&source), output).assert_in_sync(&source);
+        }
+    }
+}
+
 /// Silence fills a hole in sound that is converted, so that what follows stays with the picture.
 #[test]
 fn a_hole_in_converted_sound_stays_a_hole() {
