@@ -64,7 +64,7 @@ pub struct EncoderProgram {
 pub struct Limits {
     /// Bytes of address space. It is more than the memory in use: threads, libraries and GPU drivers reserve some too.
     pub address_space: Option<u64>,
-    /// Bytes of the largest file that it may write. A result that is larger fails.
+    /// Bytes of the largest file that it may write. It is killed when it writes more.
     pub file_size: Option<u64>,
     /// Processes and threads, those of everything else that runs as the same user included. Not in force for root.
     pub processes: Option<u64>,

@@ -186,7 +186,7 @@ fn index(source: &Path) -> Outcome<()> {
 /// A reason that our own Python gave, without its traceback.
 fn plain(error: &Error) -> Option<String> {
     let Error::Script { traceback, .. } = error else { return None };
-    traceback.rsplit_once(PLAIN).map(|(_, reason)| reason.trim_end().to_owned())
+    traceback.rsplit_once(PLAIN).map(|(_, reason)| failure::shortened(reason.trim_end(), failure::REASON - 100))
 }
 
 fn told(error: Error) -> Refusal {
