@@ -12,6 +12,7 @@ mod record;
 mod run;
 mod scene;
 mod share;
+pub(crate) mod stages;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -315,6 +316,12 @@ impl RipJob {
         }
         Job::new(&command, path.to_owned(), &options)
     }
+}
+
+/// Threads for each of so many encoders.
+#[cfg(feature = "tasks")]
+pub(crate) fn share_of(workers: usize) -> usize {
+    share::cores().div_ceil(workers)
 }
 
 fn check_options(options: &RipOptions) -> Result<()> {

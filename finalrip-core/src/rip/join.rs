@@ -3,7 +3,7 @@
 //! What a chunk's file says of time is not looked at: Matroska rounds to milliseconds. The record knows for each packet
 //! which picture it is, and when each picture is shown.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ use crate::ffi::{AvError, Packet};
 
 use super::RipJob;
 use super::fingerprint::{hex, sha256};
-use super::record::{ChunkRecord, StreamRecord, Workspace};
+use super::record::{ChunkRecord, StreamRecord};
 
 /// Reads a chunk that has just been written, still under its temporary name, and completes its record.
 ///
@@ -100,10 +100,11 @@ fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
     Error::Encoder { stage: stream.encoder.clone(), message, log: Vec::new() }
 }
 
-/// Joins the chunks and merges them with the source's other streams, into the output's temporary file.
+/// Joins the chunks, which lie in `files`, and merges them with the source's other streams, into the output's temporary
+/// file.
 pub(super) fn merge(
     job: &RipJob,
-    workspace: &Workspace,
+    files: &[PathBuf],
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged> {
@@ -111,12 +112,14 @@ pub(super) fn merge(
     if let Some(other) = chunks.iter().find(|chunk| chunk.stream != first.stream) {
         return Err(does_not_join(&other.stream, &first.stream));
     }
-    let opened = open(&workspace.chunk_path(0)).map_err(|code| unreadable(workspace, 0, code.to_string()))?;
+    let path = files.first().filter(|_| files.len() == chunks.len());
+    let path = path.ok_or_else(|| Error::Internal(format!("{} files for {} chunks", files.len(), chunks.len())))?;
+    let opened = open(path).map_err(|code| unreadable(path, code.to_string()))?;
     let stream = opened.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-    let stream = stream.ok_or_else(|| unreadable(workspace, 0, "it holds no video".to_owned()))?;
+    let stream = stream.ok_or_else(|| unreadable(path, "it holds no video".to_owned()))?;
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
-    let mut packets = Packets::new(workspace, chunks);
+    let mut packets = Packets::new(files, chunks);
     let video = VideoTrack {
         parameters: &stream.parameters,
         time_base: first.stream.time_base,
@@ -138,13 +141,13 @@ pub(super) fn merge(
     merge_streams(video, job.source.as_deref(), &job.output.file, &settings, &job.output.cancel, tell)
 }
 
-fn unreadable(workspace: &Workspace, chunk: usize, what: String) -> Error {
-    Error::State { path: workspace.chunk_path(chunk), reason: format!("{what}; delete it, and run the rip again") }
+fn unreadable(path: &Path, what: String) -> Error {
+    Error::State { path: path.to_owned(), reason: format!("{what}; delete it, and encode it again") }
 }
 
 /// The packets of all chunks, in decode order, with the times that they have in the whole.
 struct Packets<'a> {
-    workspace: &'a Workspace,
+    files: &'a [PathBuf],
     chunks: &'a [ChunkRecord],
     times: Times,
     chunk: usize,
@@ -156,8 +159,8 @@ struct Packets<'a> {
 }
 
 impl<'a> Packets<'a> {
-    fn new(workspace: &'a Workspace, chunks: &'a [ChunkRecord]) -> Self {
-        Self { workspace, chunks, times: Times::of(chunks), chunk: 0, input: None, taken: 0, before: 0 }
+    fn new(files: &'a [PathBuf], chunks: &'a [ChunkRecord]) -> Self {
+        Self { files, chunks, times: Times::of(chunks), chunk: 0, input: None, taken: 0, before: 0 }
     }
 
     fn next(&mut self) -> Result<Option<Packet>> {
@@ -167,7 +170,7 @@ impl<'a> Packets<'a> {
                 continue;
             };
             let Some(&rank) = record.order.get(self.taken) else {
-                return Err(unreadable(self.workspace, self.chunk, "it holds more pictures than before".to_owned()));
+                return Err(unreadable(&self.files[self.chunk], "it holds more pictures than before".to_owned()));
             };
             let (picture, decoded) = (self.before + rank as usize, self.before + self.taken);
             packet.set_times(self.times.shown(picture), self.times.decoded(decoded));
@@ -180,11 +183,12 @@ impl<'a> Packets<'a> {
 
     /// The next packet of the present chunk, opened if need be.
     fn read(&mut self) -> Result<Option<Packet>> {
-        let failed = |code: AvError| unreadable(self.workspace, self.chunk, code.to_string());
+        let path = &self.files[self.chunk];
+        let failed = |code: AvError| unreadable(path, code.to_string());
         let input = match &mut self.input {
             Some(input) => input,
             none => {
-                let mut input = open(&self.workspace.chunk_path(self.chunk)).map_err(failed)?;
+                let mut input = open(path).map_err(failed)?;
                 let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
                 let video = video.map(|stream| stream.index);
                 input.want(&video.into_iter().collect::<Vec<_>>());
@@ -197,7 +201,7 @@ impl<'a> Packets<'a> {
     fn leave(&mut self, record: &ChunkRecord) -> Result<()> {
         if self.taken != record.order.len() {
             let what = format!("it ends after {} of {} pictures", self.taken, record.order.len());
-            return Err(unreadable(self.workspace, self.chunk, what));
+            return Err(unreadable(&self.files[self.chunk], what));
         }
         self.before += self.taken;
         (self.chunk, self.input, self.taken) = (self.chunk + 1, None, 0);

@@ -79,7 +79,6 @@ pub(crate) struct StreamRecord {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     folder: PathBuf,
-    output: PathBuf,
     /// Held by this process until it is unlocked or closed.
     lock: File,
 }
@@ -121,7 +120,7 @@ impl Workspace {
                 lock.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (named.dev(), named.ino()))
             });
             if same {
-                return Ok(Self { folder, output: output.to_owned(), lock });
+                return Ok(Self { folder, lock });
             }
         }
     }
@@ -142,11 +141,6 @@ impl Workspace {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// The file that this rip makes.
-    pub(crate) fn output(&self) -> &Path {
-        &self.output
     }
 
     pub(crate) fn chunk_path(&self, chunk: usize) -> PathBuf {

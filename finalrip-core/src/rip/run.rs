@@ -1,5 +1,6 @@
 //! The rip's own journey: plan, encode each chunk, verify, merge.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     let encoding = Instant::now();
     let mut failures = 0;
     let (chunks, frames) = loop {
-        let opening = if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record)? };
+        let opening = if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
         let crew = Crew::new(job, workspace, &record, chunks, events);
         match crew.encode(opening, clip.clone())? {
             Ended::All { chunks, frames, failed } => {
@@ -95,7 +96,7 @@ fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events
 }
 
 /// Divides the clip, and notices early when its frames are not evenly spaced.
-fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>) -> Result<(Plan, Timing)> {
+pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>) -> Result<(Plan, Timing)> {
     let info = clip.info();
     let range = job.range(info.frames)?;
     let workers = match job.options.workers {
@@ -121,13 +122,13 @@ fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>) -> Result
 }
 
 /// How every chunk's encoder is opened; for one chunk alone its own first picture says it.
-fn opening(job: &RipJob, clip: &Clip, record: &RipRecord) -> Result<Option<Opening>> {
-    if record.plan.chunks.len() == 1 {
+pub(super) fn opening(job: &RipJob, clip: &Clip, plan: &Plan, timing: Timing) -> Result<Option<Opening>> {
+    if plan.chunks.len() == 1 {
         return Ok(None);
     }
     let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
-    let first = job.chunk_job(record.plan.range(), &job.output.file.target().with_extension("mkv"), None)?;
-    pipeline::look(&first, &source, clip.pixel_format(), record.timing).map(Some)
+    let first = job.chunk_job(plan.range(), &job.output.file.target().with_extension("mkv"), None)?;
+    pipeline::look(&first, &source, clip.pixel_format(), timing).map(Some)
 }
 
 /// A finished chunk with its number.
@@ -150,7 +151,7 @@ fn known_chunks(workspace: &Workspace, plan: &Plan) -> Vec<Known> {
 fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, chunks: &[ChunkRecord], events: &Events) -> Result<Merged> {
     let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
     events.tell(RipEvent::MergeStarted { bytes });
-    let pictures_total = chunks.iter().map(|chunk| chunk.order.len() as u64).sum();
+    let pictures_total = pictures(chunks);
     let mut told = Instant::now();
     let mut tell = |progress: MergeProgress| {
         if told.elapsed() >= job.options.progress_interval {
@@ -159,27 +160,44 @@ fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, chunks: &[ChunkRecord
             events.offer(RipEvent::Merging { bytes, pictures, pictures_total });
         }
     };
-    let merged = join::merge(job, workspace, chunks, &mut tell)?;
-    if merged.video_packets != pictures_total {
-        let reason = format!(
-            "{} pictures were merged of {pictures_total}; the chunks in {} changed meanwhile",
-            merged.video_packets,
-            workspace.folder().display()
-        );
-        return Err(output_error(workspace.output(), reason));
-    }
     debug_assert_eq!(chunks.len(), plan.chunks.len());
+    let files: Vec<PathBuf> = (0..chunks.len()).map(|chunk| workspace.chunk_path(chunk)).collect();
+    join_all(job, &files, chunks, &mut tell)
+}
+
+/// Joins and merges the chunks, every picture of them.
+pub(super) fn join_all(
+    job: &RipJob,
+    files: &[PathBuf],
+    chunks: &[ChunkRecord],
+    tell: &mut dyn FnMut(MergeProgress),
+) -> Result<Merged> {
+    let merged = join::merge(job, files, chunks, tell)?;
+    let pictures = pictures(chunks);
+    if merged.video_packets != pictures {
+        let reason = format!(
+            "{} pictures were merged of {pictures}; the files of the chunks changed meanwhile",
+            merged.video_packets
+        );
+        return Err(output_error(job.output.file.target(), reason));
+    }
     Ok(merged)
 }
 
-struct Figures {
-    chunks_resumed: usize,
-    failures: u32,
-    fps: f64,
-    elapsed: Duration,
+/// The pictures of all chunks.
+pub(super) fn pictures(chunks: &[ChunkRecord]) -> u64 {
+    chunks.iter().map(|chunk| chunk.order.len() as u64).sum()
 }
 
-fn report(job: &RipJob, plan: &Plan, chunks: &[ChunkRecord], merged: Merged, figures: Figures) -> RipReport {
+/// What of the report the chunks and the merge do not say.
+pub(super) struct Figures {
+    pub(super) chunks_resumed: usize,
+    pub(super) failures: u32,
+    pub(super) fps: f64,
+    pub(super) elapsed: Duration,
+}
+
+pub(super) fn report(job: &RipJob, plan: &Plan, chunks: &[ChunkRecord], merged: Merged, figures: Figures) -> RipReport {
     let stream = &chunks[0].stream;
     let ticks: i64 = chunks.iter().map(|chunk| chunk.end).sum();
     RipReport {

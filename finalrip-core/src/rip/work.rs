@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::CancelToken;
+use crate::encode::job::Job;
 use crate::encode::pipeline::{self, Opening, Outcome, Stop};
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
@@ -169,23 +170,18 @@ impl<'a> Crew<'a> {
 
     fn attempt(&self, worker: &mut Worker<'_>, chunk: usize, planned: Chunk) -> Result<Attempt> {
         let clip = self.clip(worker)?;
-        let format = clip.pixel_format();
-        let source: Arc<dyn FrameSource> = Arc::new(clip);
         let path = self.workspace.chunk_path(chunk);
         let mut job = self.job.chunk_job(planned.range, &path, self.record.plan.threads)?;
         job.cancel = self.halt.clone();
-        job.requests = job.requests.or_else(|| self.requests(source.info().threads));
+        job.requests = job.requests.or_else(|| self.requests(clip.info().threads));
         self.show(worker.number, chunk, planned, None);
         let (number, timing) = (worker.number, self.record.timing);
         let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
-        let outcome = match pipeline::once(&job, &source, format, (timing, worker.opening), &mut tell) {
-            Ok(outcome) => outcome,
-            Err(Stop::OffGrid { .. }) => return Ok(Attempt::OffGrid),
-            Err(Stop::Failed(error)) => return Err(error),
+        let Some(record) = make_chunk(&job, clip, planned, (timing, worker.opening), &mut tell)? else {
+            return Ok(Attempt::OffGrid);
         };
-        let elapsed = outcome.report.elapsed;
         let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
-        let record = join::check(&path, &job.file, chunk_record(planned, &outcome), first.as_ref())?;
+        let record = join::check(&path, &job.file, record, first.as_ref())?;
         if self.halt.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -193,7 +189,7 @@ impl<'a> Crew<'a> {
         self.workspace.forget_chunk(chunk)?;
         job.file.publish().map_err(|error| crate::container::output_error(&path, error.to_string()))?;
         self.workspace.store_chunk(chunk, &record)?;
-        Ok(self.finished(worker.number, chunk, record, elapsed))
+        Ok(self.finished(worker.number, chunk, record))
     }
 
     /// Frames that one worker asks for ahead: its part of what keeps a shared core's threads busy.
@@ -220,8 +216,8 @@ impl<'a> Crew<'a> {
         Ok(worker.clip.insert(clip).clone())
     }
 
-    fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord, elapsed: Duration) -> Attempt {
-        let (frames, bytes) = (record.range.len(), record.bytes);
+    fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord) -> Attempt {
+        let (frames, bytes, elapsed) = (record.range.len(), record.bytes, record.elapsed);
         let off_grid = {
             let mut board = self.board();
             board.busy[worker] = None;
@@ -286,17 +282,40 @@ impl Board {
 
     /// Whether the chunks that are done, from the first one on, add up to another time than the constant rate says.
     fn drifts(&self) -> bool {
-        let mut elapsed = Elapsed::default();
-        let mut frames = 0;
-        for record in self.done.iter().map_while(Option::as_ref) {
-            elapsed.add(record.seconds);
-            frames += i64::from(record.range.len());
-            let period = record.stream.frame_rate.and_then(crate::units::Rational::inverse);
-            if period.is_some_and(|period| elapsed.is_off(frames, period)) {
-                return true;
-            }
+        drifts(self.done.iter().map_while(Option::as_ref))
+    }
+}
+
+/// Whether chunks that follow each other add up to another time than their constant rate says.
+pub(super) fn drifts<'a>(chunks: impl Iterator<Item = &'a ChunkRecord>) -> bool {
+    let mut elapsed = Elapsed::default();
+    let mut frames = 0;
+    for record in chunks {
+        elapsed.add(record.seconds);
+        frames += i64::from(record.range.len());
+        let period = record.stream.frame_rate.and_then(crate::units::Rational::inverse);
+        if period.is_some_and(|period| elapsed.is_off(frames, period)) {
+            return true;
         }
-        false
+    }
+    false
+}
+
+/// Encodes a chunk into the job's file, which is not verified or published yet; `None` when its frames are not evenly
+/// spaced.
+pub(super) fn make_chunk(
+    job: &Job,
+    clip: Clip,
+    planned: Chunk,
+    timing: (Timing, Option<&Opening>),
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Option<ChunkRecord>> {
+    let format = clip.pixel_format();
+    let source: Arc<dyn FrameSource> = Arc::new(clip);
+    match pipeline::once(job, &source, format, timing, tell) {
+        Ok(outcome) => Ok(Some(chunk_record(planned, &outcome))),
+        Err(Stop::OffGrid { .. }) => Ok(None),
+        Err(Stop::Failed(error)) => Err(error),
     }
 }
 

@@ -50,6 +50,7 @@ macro_rules! ledger_kit {
             a_permanent_failure_is_not_tried_again
             completing_twice_is_completing_once
             a_lease_that_nobody_received_comes_back
+            a_plan_that_does_not_hold_is_replaced
             a_retried_clip_ends_its_lease_and_is_merged_again
             a_retry_takes_a_failed_task_up_again
             a_merge_can_be_retried_once_all_clips_are_complete

@@ -133,11 +133,12 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn heartbeat(&self, token: FencingToken, progress: WorkProgress) -> LedgerResult<()>;
 
     /// The work is done, and what it made is stored. Gives the task's state afterwards. Completing twice with the same
-    /// token is completing once, for as long as the result stands.
+    /// token is completing once, for as long as the result stands. [`Outcome::Replanned`] ends every lease of the task,
+    /// this one included, and uses up no attempt.
     ///
     /// # Errors
     /// [`LedgerError::LeaseLost`]: the result is not wanted. [`LedgerError::Input`] for an outcome of other work, or a
-    /// plan that is empty, has gaps, empty clips or records over 16 MiB; the lease is kept.
+    /// plan that is empty, has gaps, empty clips, other clips than before or a record over 16 MiB; the lease is kept.
     async fn complete(&self, token: FencingToken, outcome: Outcome) -> LedgerResult<TaskState>;
 
     /// The attempt failed. When it was the last, or would fail again, the task fails with its reason and log, and

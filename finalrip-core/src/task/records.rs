@@ -155,6 +155,9 @@ pub enum Outcome {
     Planned(TaskPlan),
     /// The clip is encoded, verified and stored.
     Encoded(EncodedClip),
+    /// What was found while encoding a clip, or merging, makes the plan's record void: this one takes its place, with the
+    /// same clips, and all of them are encoded again.
+    Replanned(TaskPlan),
     /// The result is stored.
     Merged {
         /// Its size in bytes.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Bench, Engine, at, failure, id, job, lost, outcome};
+use super::{Bench, Engine, at, failure, id, job, lost, outcome, plan};
 use crate::task::error::{LedgerError, LedgerResult};
-use crate::task::records::{Overrides, Queue, TaskFilter, TaskJob, Work, WorkId};
+use crate::task::records::{Outcome, Overrides, Queue, TaskFilter, TaskJob, TaskPlan, Work, WorkId};
 use crate::task::state::{TaskState, WorkState};
 
 /// The overrides stay with the clip; the others are not touched; the merge runs by itself.
@@ -47,6 +47,45 @@ pub async fn a_retried_clip_ends_its_lease_and_is_merged_again(engine: &dyn Engi
     }
     assert_eq!(ledger.task("K").await?.state, TaskState::Completed);
     Ok(())
+}
+
+/// From a clip as well as from the merge: every clip is encoded again, under the new record, and no attempt is used up.
+pub async fn a_plan_that_does_not_hold_is_replaced(engine: &dyn Engine) -> LedgerResult<()> {
+    let bench = Bench::open(engine)?;
+    let ledger = &bench.ledger;
+    bench.planned("K", 3).await?;
+    let done = bench.take("w").await?;
+    bench.complete(&done).await?;
+    let (finder, other) = (bench.take("w").await?, bench.take("v").await?);
+    let other_clips = Outcome::Replanned(plan(2));
+    assert!(matches!(ledger.complete(finder.token, other_clips).await, Err(LedgerError::Input { .. })));
+    let replanned = |record: &str| Outcome::Replanned(TaskPlan { record: record.to_owned(), ..plan(3) });
+    assert_eq!(ledger.complete(finder.token, replanned("second")).await?, TaskState::Encoding);
+    for lease in [&done, &finder, &other] {
+        lost(ledger.heartbeat(lease.token, at(1)).await, lease);
+    }
+    for expected in 0..3 {
+        let lease = bench.take("w").await?;
+        let Work::Clip { index, plan, .. } = &lease.work else { panic!("{:?}", lease.work) };
+        assert_eq!((*index, plan.as_str(), lease.attempt), (expected, "second", 1));
+        bench.complete(&lease).await?;
+    }
+    let merge = bench.take("w").await?;
+    assert_eq!(ledger.complete(merge.token, replanned("third")).await?, TaskState::Encoding);
+    lost(ledger.complete(merge.token, outcome(&merge.work, 0)).await, &merge);
+    for expected in [WorkId::Clip(0), WorkId::Clip(1), WorkId::Clip(2), WorkId::Merge] {
+        let lease = bench.take("w").await?;
+        assert_eq!(id(&lease.work), expected);
+        bench.complete(&lease).await?;
+    }
+    assert_eq!(ledger.task("K").await?.state, TaskState::Completed);
+    // It is not for a plan to replace itself.
+    bench.uploaded("L").await?;
+    ledger.start("L", job(Queue::Default)).await?;
+    let planner = bench.take("w").await?;
+    let refused = ledger.complete(planner.token, replanned("none")).await;
+    assert!(matches!(refused, Err(LedgerError::Input { .. })), "{refused:?}");
+    bench.complete(&planner).await
 }
 
 /// Whichever clip is retried, the task comes to an end by itself.

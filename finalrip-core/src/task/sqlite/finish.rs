@@ -1,6 +1,6 @@
 //! Transitions that end a lease: completion, failure, giving back, expiry.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::fault::Fault;
 use super::manage::bytes;
@@ -11,6 +11,7 @@ use crate::task::records::{
     AfterFailure, EncodedClip, Failure, FencingToken, LeaseInfo, Outcome, TaskId, TaskPlan, WorkId,
 };
 use crate::task::state::{TaskEvent, TaskState, WorkEvent, WorkState};
+use crate::units::FrameRange;
 
 /// The most that is kept of a reason, of a log, and of a record, in bytes.
 const LONGEST_REASON: usize = 4 << 10;
@@ -23,6 +24,10 @@ impl Transaction<'_> {
             return Ok(state);
         }
         let (mut task, work) = self.leased(token)?;
+        if let Outcome::Replanned(plan) = outcome {
+            self.replanned(&mut task, &work, plan)?;
+            return Ok(task.state);
+        }
         self.move_work(&work, WorkEvent::Complete)?;
         match (work.work, outcome) {
             (WorkId::Index, Outcome::Indexed) => {}
@@ -59,8 +64,30 @@ impl Transaction<'_> {
             self.execute(sql, params![task.id, number, clip.start, clip.end])?;
         }
         self.execute("UPDATE task SET plan = ?2 WHERE id = ?1", params![task.id, plan.record])?;
-        self.note(task.id, &Happening::Planned { clips: u32::try_from(plan.clips.len()).unwrap_or(u32::MAX) })?;
+        self.note_planned(task, plan)?;
         self.move_task(task, TaskEvent::Planned, None)
+    }
+
+    /// Every clip is to be encoded once more; all leases of them end, this one included.
+    fn replanned(&self, task: &mut TaskRow, work: &WorkRow, plan: &TaskPlan) -> Result<(), Fault> {
+        if matches!(work.work, WorkId::Index | WorkId::Plan) {
+            return Err(unusable("the outcome", format!("it is not one of {:?}", work.work)));
+        }
+        check_plan(plan)?;
+        let sql = "SELECT first, last FROM work WHERE task = ?1 AND kind = 'clip' ORDER BY number";
+        let read = |row: &Row<'_>| Ok(FrameRange { start: row.get(0)?, end: row.get(1)? });
+        if self.all(sql, [task.id], read)? != plan.clips {
+            return Err(unusable("the plan", "its clips are not those of the task".to_owned()));
+        }
+        self.move_task(task, TaskEvent::RetryClip, None)?;
+        self.execute("DELETE FROM work WHERE task = ?1 AND kind = 'merge'", [task.id])?;
+        self.retry_clips("TRUE", [task.id])?;
+        self.execute("UPDATE task SET plan = ?2 WHERE id = ?1", params![task.id, plan.record])?;
+        self.note_planned(task, plan)
+    }
+
+    fn note_planned(&self, task: &TaskRow, plan: &TaskPlan) -> Result<(), Fault> {
+        self.note(task.id, &Happening::Planned { clips: u32::try_from(plan.clips.len()).unwrap_or(u32::MAX) })
     }
 
     fn encoded(&self, work: &WorkRow, clip: &EncodedClip) -> Result<(), Fault> {

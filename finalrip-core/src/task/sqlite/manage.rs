@@ -80,7 +80,7 @@ impl Transaction<'_> {
     }
 
     /// The event [`WorkEvent::Retry`] for some clips of a task; their overrides and their queue stay.
-    fn retry_clips(&self, which: &str, values: impl rusqlite::Params) -> Result<(), Fault> {
+    pub(super) fn retry_clips(&self, which: &str, values: impl rusqlite::Params) -> Result<(), Fault> {
         let sql = format!(
             "UPDATE work SET state = 'queued', failures = 0, interruptions = 0, deadline = NULL, worker = NULL,
                 token = NULL, frames = 0, fps = 0, bytes = NULL, error = NULL, record = NULL

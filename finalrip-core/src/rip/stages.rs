@@ -1,0 +1,260 @@
+//! The stages of a rip as functions over files: plan, encode a chunk, merge.
+//!
+//! [`Rip::run`] does all of it on threads of this process. Whoever divides the work otherwise, among processes or
+//! machines, calls the stages one by one and carries [`StagedPlan`] and [`EncodedChunk`] from one to the next; both are
+//! small, and made to be stored.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::{MergeProgress, output_error};
+use crate::encode::pipeline::Opening;
+use crate::error::{Error, Result};
+use crate::frames::FrameSource;
+use crate::report::Progress;
+use crate::script::Clip;
+use crate::timing::Timing;
+use crate::units::{FrameRange, Rational};
+
+use super::event::RipReport;
+use super::plan::Plan;
+use super::record::ChunkRecord;
+use super::run::{self, Figures};
+use super::{Rip, RipJob, join, work};
+
+/// The stages of one rip. Keeps the evaluated script, so that the next chunk starts where the last one ended: for one
+/// thread, which encodes chunks in order.
+///
+/// ```no_run
+/// use finalrip_core::{EncodeCommand, Rip, Script, Staged};
+///
+/// # fn main() -> finalrip_core::Result<()> {
+/// let command = EncodeCommand::parse("-c:v libx264 -crf 18")?;
+/// let mut stages = Rip::new(Script::from_path("denoise.vpy"), command, "out.mkv").source("in.mkv").stages()?;
+/// let plan = stages.plan()?;
+/// let mut chunks = Vec::new();
+/// for chunk in 0..plan.plan().chunks.len() {
+///     let path = std::path::PathBuf::from(format!("chunk-{chunk}.mkv"));
+///     match stages.encode(&plan, chunk, &path, &mut |_| {})? {
+///         Staged::Done(encoded) => chunks.push((path, encoded)),
+///         Staged::OffGrid => todo!("start again with plan.variable()"),
+///     }
+/// }
+/// stages.merge(&plan, &chunks, &mut |_| {})?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Stages {
+    job: Arc<RipJob>,
+    clip: Option<Clip>,
+    /// How every chunk's encoder is opened, under this timing.
+    opening: Option<(Timing, Option<Opening>)>,
+}
+
+/// Which frames make which chunk, and how they are placed in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StagedPlan {
+    plan: Plan,
+    timing: Timing,
+    frame_rate: Option<Rational>,
+}
+
+/// What is known of an encoded chunk beside its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EncodedChunk(ChunkRecord);
+
+/// What a stage came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Staged<T> {
+    /// It is done.
+    Done(T),
+    /// The clip's frames turned out not to be evenly spaced. Encode every chunk again, with
+    /// [`StagedPlan::variable`].
+    OffGrid,
+}
+
+/// How far a merge has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MergeStep {
+    /// Bytes written so far.
+    pub bytes: u64,
+    /// Pictures written so far.
+    pub pictures: u64,
+    /// Pictures in all.
+    pub pictures_total: u64,
+}
+
+impl StagedPlan {
+    /// The chunks.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The rate of the script's output; `None` when it has none of its own.
+    #[must_use]
+    pub fn frame_rate(&self) -> Option<Rational> {
+        self.frame_rate
+    }
+
+    /// The same chunks for a clip whose frames are not evenly spaced.
+    #[must_use]
+    pub fn variable(&self) -> Self {
+        Self { timing: Timing::Variable, ..self.clone() }
+    }
+}
+
+impl EncodedChunk {
+    /// The frames of the script's output that went in.
+    #[must_use]
+    pub fn range(&self) -> FrameRange {
+        self.0.range
+    }
+
+    /// The size of its file in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes
+    }
+}
+
+impl Rip {
+    /// The stages, to be run one by one instead of [`Rip::run`]; nothing is evaluated or written yet.
+    ///
+    /// [`RipOptions::cancel`](super::RipOptions::cancel) stops the stage that runs, as soon as filters and encoder come
+    /// back from what they are doing. Of the options, `resume` and `retries` are the caller's affair here.
+    ///
+    /// # Errors
+    /// As [`Rip::run`] for settings that cannot be.
+    pub fn stages(&self) -> Result<Stages> {
+        let mut job = RipJob::new(self)?;
+        job.output.cancel = self.options.cancel.clone();
+        Ok(Stages { job: Arc::new(job), clip: None, opening: None })
+    }
+}
+
+impl Stages {
+    /// Divides the script's output into chunks. Takes up to 5 % of the frames when it looks for scene cuts.
+    ///
+    /// # Errors
+    /// As [`Rip::plan`].
+    pub fn plan(&mut self) -> Result<StagedPlan> {
+        let clip = self.clip()?;
+        let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
+        let (plan, timing) = run::make_plan(&self.job, &clip, &source)?;
+        Ok(StagedPlan { plan, timing, frame_rate: clip.info().frame_rate })
+    }
+
+    /// Encodes one chunk into the Matroska file `path`, and verifies it: the number of pictures, a keyframe at its start.
+    /// The file takes its name when it is complete.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a chunk that the plan does not have; otherwise as [`Rip::run`], for one attempt.
+    pub fn encode(
+        &mut self,
+        plan: &StagedPlan,
+        chunk: usize,
+        path: &Path,
+        listen: &mut dyn FnMut(&Progress),
+    ) -> Result<Staged<EncodedChunk>> {
+        let Some(&planned) = plan.plan.chunks.get(chunk) else {
+            let expected = "a number below that of the plan's chunks";
+            return Err(Error::Setting { option: "chunk", value: chunk.to_string(), expected });
+        };
+        let clip = self.clip()?;
+        if clip.info().frames < plan.plan.range().end {
+            let reason = "the script makes fewer frames than when the plan was made; plan it again".to_owned();
+            return Err(Error::Clip { reason });
+        }
+        self.open(&clip, plan)?;
+        let opening = self.opening.as_ref().and_then(|(_, opening)| opening.as_ref());
+        let mut job = self.job.chunk_job(planned.range, path, plan.plan.threads)?;
+        job.cancel = self.job.output.cancel.clone();
+        let mut tell = |progress: Progress| listen(&progress);
+        let Some(record) = work::make_chunk(&job, clip, planned, (plan.timing, opening), &mut tell)? else {
+            return Ok(Staged::OffGrid);
+        };
+        let record = join::check(path, &job.file, record, None)?;
+        job.file.publish().map_err(|error| output_error(path, error.to_string()))?;
+        Ok(Staged::Done(EncodedChunk(record)))
+    }
+
+    /// Joins the chunks, given with their files in the plan's order, and merges them with the source's other streams into
+    /// the rip's output. The script is let go first: its memory is free for what follows.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a chunk whose file is not what its record says, [`Error::Encoder`] for chunks that cannot be
+    /// joined, [`Error::Output`]; otherwise as [`Rip::run`].
+    pub fn merge(
+        &mut self,
+        plan: &StagedPlan,
+        chunks: &[(PathBuf, EncodedChunk)],
+        listen: &mut dyn FnMut(MergeStep),
+    ) -> Result<Staged<RipReport>> {
+        let started = Instant::now();
+        (self.clip, self.opening) = (None, None);
+        let (files, records): (Vec<PathBuf>, Vec<ChunkRecord>) =
+            chunks.iter().map(|(path, chunk)| (path.clone(), chunk.0.clone())).unzip();
+        check_chunks(&plan.plan, &files, &records)?;
+        if plan.timing == Timing::Auto && work::drifts(records.iter()) {
+            return Ok(Staged::OffGrid);
+        }
+        let pictures_total = run::pictures(&records);
+        let mut tell = |progress: MergeProgress| {
+            listen(MergeStep { bytes: progress.bytes, pictures: progress.video_packets, pictures_total });
+        };
+        let output = &self.job.output.file;
+        output.reset();
+        let merged = run::join_all(&self.job, &files, &records, &mut tell)?;
+        output.publish().map_err(|error| output_error(output.target(), error.to_string()))?;
+        let frames = f64::from(plan.plan.range().len());
+        let encoding: f64 = records.iter().map(|record| record.elapsed.as_secs_f64()).sum();
+        let figures = Figures {
+            chunks_resumed: 0,
+            failures: 0,
+            fps: if encoding > 0.0 { frames / encoding } else { 0.0 },
+            elapsed: started.elapsed(),
+        };
+        Ok(Staged::Done(run::report(&self.job, &plan.plan, &records, merged, figures)))
+    }
+
+    /// The script, evaluated if it was not.
+    fn clip(&mut self) -> Result<Clip> {
+        match &self.clip {
+            Some(clip) => Ok(clip.clone()),
+            None => Ok(self.clip.insert(self.job.first_script().evaluate()?).clone()),
+        }
+    }
+
+    fn open(&mut self, clip: &Clip, plan: &StagedPlan) -> Result<()> {
+        if self.opening.as_ref().is_none_or(|(timing, _)| *timing != plan.timing) {
+            self.opening = Some((plan.timing, run::opening(&self.job, clip, &plan.plan, plan.timing)?));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Stages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stages").field("output", &self.job.output.file.target()).finish_non_exhaustive()
+    }
+}
+
+/// Whether there is every chunk of the plan, each with the video that its record tells of.
+fn check_chunks(plan: &Plan, files: &[PathBuf], records: &[ChunkRecord]) -> Result<()> {
+    let ranges = records.iter().map(|record| record.range);
+    if !ranges.eq(plan.chunks.iter().map(|chunk| chunk.range)) {
+        let expected = "every chunk of the plan, once and in order";
+        return Err(Error::Setting { option: "chunks", value: format!("{} of them", records.len()), expected });
+    }
+    files.iter().zip(records).try_for_each(|(path, record)| {
+        join::verify(path, record).map_err(|error| {
+            let reason = format!("{}; encode it again", crate::error::chain(&error));
+            Error::State { path: path.clone(), reason }
+        })
+    })
+}
