@@ -37,6 +37,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 use super::records::{EncodedClip, Failure, TaskJob, TaskPlan, WorkProgress};
+use crate::rip::plan::ChunkLength;
 use lines::Lines;
 use log::Log;
 use protocol::{First, Message, Setup};
@@ -108,6 +109,15 @@ pub struct ProcessOptions {
     pub scratch: PathBuf,
 }
 
+impl ProcessOptions {
+    /// No limits, confined, with scratch folders in `scratch`.
+    #[must_use]
+    pub fn new(program: EncoderProgram, scratch: impl Into<PathBuf>) -> Self {
+        let (limits, confinement) = (Limits::default(), Confinement::default());
+        Self { program, limits, confinement, environment: Vec::new(), scratch: scratch.into() }
+    }
+}
+
 /// What this one process may see.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scope {
@@ -140,6 +150,8 @@ pub enum Order {
         job: TaskJob,
         /// Clips that are encoded at the same time.
         workers: usize,
+        /// How long a clip should be.
+        chunk: ChunkLength,
     },
     /// Encode one clip.
     Clip {

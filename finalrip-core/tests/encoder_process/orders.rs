@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use finalrip_core::task::{Answer, EncodedClip, EncoderProcess, Order, TaskPlan};
-use finalrip_core::{EncodeCommand, Rip, RipOptions, Script, Staged};
+use finalrip_core::{ChunkLength, EncodeCommand, Rip, RipOptions, Script, Staged};
 use serde_json::Value;
 
 use crate::shared::{Place, failed, job};
@@ -88,7 +88,7 @@ clip.resize.Bilinear(320, 180).set_output()
 ";
 
 async fn plan(place: &Place, process: &mut EncoderProcess, command: &str) -> TaskPlan {
-    let order = Order::Plan { source: place.source(), job: job(SCRIPT, command), workers: 2 };
+    let order = Order::Plan { source: place.source(), job: job(SCRIPT, command), workers: 2, chunk: ChunkLength::Auto };
     match process.perform(&order, &mut |_| {}).await {
         Ok(Answer::Planned(plan)) => plan,
         other => panic!("{other:?}"),
@@ -170,7 +170,8 @@ pub(crate) async fn failures_say_whether_to_try_again() {
     ];
     for (script, command, expected) in cases {
         let script = if script == blank { format!("{blank}clip.set_output()") } else { script.to_owned() };
-        let order = Order::Plan { source: place.source(), job: job(&script, command), workers: 1 };
+        let order =
+            Order::Plan { source: place.source(), job: job(&script, command), workers: 1, chunk: ChunkLength::Auto };
         let failure = failed(process.perform(&order, &mut |_| {}).await);
         assert!(failure.permanent && failure.reason.contains(expected), "{command}: {failure:?}");
     }
@@ -182,7 +183,8 @@ pub(crate) async fn failures_say_whether_to_try_again() {
          clip.resize.Point(format=vs.YUV420P8, matrix_s='709').std.ModifyFrame(clip.resize.Point(format=vs.YUV420P8, \
          matrix_s='709'), make).set_output()"
     );
-    let order = Order::Plan { source: place.source(), job: job(&script, "-c:v libx264"), workers: 1 };
+    let order =
+        Order::Plan { source: place.source(), job: job(&script, "-c:v libx264"), workers: 1, chunk: ChunkLength::Auto };
     let Answer::Planned(plan) = process.perform(&order, &mut |_| {}).await.unwrap() else { panic!() };
     let order = Order::Clip {
         source: place.source(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use finalrip_core::ChunkLength;
 use finalrip_core::task::{
     Answer, Confinement, EncoderProcess, EncoderProgram, Failure, Limits, Order, ProcessError, ProcessOptions, Queue,
     Scope, TaskJob,
@@ -78,7 +79,7 @@ impl Place {
 
     /// An order that runs `script`.
     pub(crate) fn run(&self, script: &str) -> Order {
-        Order::Plan { source: self.source(), job: job(script, "-c:v libx264"), workers: 1 }
+        Order::Plan { source: self.source(), job: job(script, "-c:v libx264"), workers: 1, chunk: ChunkLength::Auto }
     }
 
     /// Runs a script that ends neither well nor badly.
