@@ -115,6 +115,8 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
             timing = Timing::Variable;
         }
         (looked_at, cuts) = (seen.frames, seen.cuts);
+        // The windows lie apart from each other and from where the first chunk begins.
+        clip.clear_caches();
     }
     let chunks = layout.chunks(&starts, &cuts);
     let workers = workers.min(chunks.len());

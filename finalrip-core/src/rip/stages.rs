@@ -101,6 +101,13 @@ impl StagedPlan {
         self.frame_rate
     }
 
+    /// The same chunks, with so many threads for each encoder.
+    #[must_use]
+    pub fn with_threads(&self, threads: usize) -> Self {
+        let plan = Plan { threads: Some(threads), ..self.plan.clone() };
+        Self { plan, ..self.clone() }
+    }
+
     /// The same chunks for a clip whose frames are not evenly spaced.
     #[must_use]
     pub fn variable(&self) -> Self {

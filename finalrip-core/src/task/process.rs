@@ -37,6 +37,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 use super::records::{EncodedClip, Failure, TaskJob, TaskPlan, WorkProgress};
+use crate::rip::plan::ChunkLength;
 use lines::Lines;
 use log::Log;
 use protocol::{First, Message, Setup};
@@ -64,7 +65,7 @@ pub struct EncoderProgram {
 pub struct Limits {
     /// Bytes of address space. It is more than the memory in use: threads, libraries and GPU drivers reserve some too.
     pub address_space: Option<u64>,
-    /// Bytes of the largest file that it may write. A result that is larger fails.
+    /// Bytes of the largest file that it may write. It is killed when it writes more.
     pub file_size: Option<u64>,
     /// Processes and threads, those of everything else that runs as the same user included. Not in force for root.
     pub processes: Option<u64>,
@@ -108,6 +109,15 @@ pub struct ProcessOptions {
     pub scratch: PathBuf,
 }
 
+impl ProcessOptions {
+    /// No limits, confined, with scratch folders in `scratch`.
+    #[must_use]
+    pub fn new(program: EncoderProgram, scratch: impl Into<PathBuf>) -> Self {
+        let (limits, confinement) = (Limits::default(), Confinement::default());
+        Self { program, limits, confinement, environment: Vec::new(), scratch: scratch.into() }
+    }
+}
+
 /// What this one process may see.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scope {
@@ -140,6 +150,8 @@ pub enum Order {
         job: TaskJob,
         /// Clips that are encoded at the same time.
         workers: usize,
+        /// How long a clip should be.
+        chunk: ChunkLength,
     },
     /// Encode one clip.
     Clip {

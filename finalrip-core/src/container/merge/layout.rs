@@ -1,25 +1,28 @@
 //! The merged file's header: its streams, chapters and tags, tried before the file is made.
 
 use std::ffi::c_int;
+use std::path::Path;
 
 use crate::container::parse_tag;
 use crate::error::Result;
 use crate::ffi::format::{OutputContext, StreamSettings};
 use crate::ffi::input::Chapter;
 use crate::ffi::log::LogTail;
+use crate::ffi::output::Priming;
 use crate::ffi::{AvError, StreamParameters};
 use crate::units::Rational;
 
 use super::audio::AudioConversion;
 use super::metadata::Tags;
 use super::subtitles::SubtitleConversion;
+use super::track::Placement;
 use super::{MergeSettings, Target};
 
 /// One stream of the merged file, the video or another.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(in crate::container) struct Planned {
     /// Its number in the source.
-    pub(super) source: Option<usize>,
+    pub(in crate::container) source: Option<usize>,
     pub(super) parameters: StreamParameters,
     /// The base that it would like for its times.
     pub(super) time_base: Rational,
@@ -50,11 +53,11 @@ pub(super) enum Work {
 const LONGEST_INTERLEAVE: &str = "2000000";
 
 /// The header as it is planned so far.
-pub(super) struct Layout<'a> {
+pub(in crate::container) struct Layout<'a> {
     target: &'a Target<'a>,
     settings: &'a MergeSettings,
     /// The video first.
-    pub(super) streams: Vec<Planned>,
+    pub(in crate::container) streams: Vec<Planned>,
     pub(super) chapters: Vec<Chapter>,
     pub(super) metadata: Tags,
     /// Whether the muxer must be told that a codec which it calls experimental is meant.
@@ -62,10 +65,15 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// A header without streams.
+    pub(in crate::container) fn empty(target: &'a Target<'a>, settings: &'a MergeSettings) -> Self {
+        let (streams, chapters, metadata) = (Vec::new(), Vec::new(), Vec::new());
+        Self { target, settings, streams, chapters, metadata, experimental: false }
+    }
+
     /// A header with the video alone; an error when the container does not take even that.
     pub(super) fn new(target: &'a Target<'a>, settings: &'a MergeSettings, video: Planned) -> Result<Self> {
-        let (chapters, metadata) = (Vec::new(), Vec::new());
-        let mut this = Self { target, settings, streams: vec![video], chapters, metadata, experimental: false };
+        let mut this = Self { streams: vec![video], ..Self::empty(target, settings) };
         if settings.format.writes_a_file() {
             let log = LogTail::default();
             let tried = this.attempt(&log, &[]);
@@ -105,6 +113,23 @@ impl<'a> Layout<'a> {
         let mut context = OutputContext::in_memory(self.settings.format, log)?;
         let streams = self.streams.iter().filter(|stream| !matches!(stream.work, Work::Attachment));
         self.write(&mut context, streams.chain(more.iter().copied()))
+    }
+
+    /// How a stream is placed in the file, whose header is written; what comes of it is to be shown `shift` nanoseconds later.
+    pub(in crate::container) fn placement(&self, context: &OutputContext, index: usize, shift: i64) -> Placement {
+        Placement {
+            index,
+            output_base: context.time_base_of(index),
+            shift,
+            equal_times: self.settings.format.allows_equal_times(),
+            from_zero: self.settings.format.priming() == Priming::OpusDelay,
+            counts_samples: self.settings.format.is_mp4(),
+        }
+    }
+
+    /// Opens the file, which has no header yet.
+    pub(super) fn create(&self, path: &Path, log: &LogTail) -> Result<OutputContext> {
+        OutputContext::create(path, self.settings.format, log).map_err(|code| self.target.failed(code, log))
     }
 
     /// Writes the header into the file. The streams get the numbers that they have here.

@@ -11,6 +11,7 @@ use landlock::{
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getppid, setrlimit, test_kill_process};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Setup;
@@ -131,6 +132,7 @@ pub(super) fn confine(setup: &Setup) -> Result<Confined, String> {
     let rules = Rules::of(setup);
     let ruleset = rules.ruleset(setup.confinement.network).map_err(refused)?;
     let ruleset = rules.allow_named(ruleset, &setup.confinement)?;
+    drop_capabilities().map_err(|error| format!("it cannot give up its capabilities: {error}"))?;
     Ok(match ruleset.restrict_self().map_err(refused)?.landlock {
         LandlockStatus::NotImplemented => Confined::None { reason: "the kernel has no Landlock".to_owned() },
         LandlockStatus::NotEnabled => {
@@ -146,13 +148,23 @@ pub(super) fn confine(setup: &Setup) -> Result<Confined, String> {
 /// Takes from this thread, and all that it starts from now on, the right to send signals to anything but each other, for
 /// good. Whether that is in force: the kernel says so, and the parent was within reach before and is not any more.
 pub(super) fn scope_signals() -> bool {
+    // A domain that says nothing of links and renames between folders forbids them.
     let restrict = || {
-        let ruleset = Ruleset::default().scope(LandlockScope::Signal)?.create()?;
-        Ok::<_, RulesetError>(ruleset.restrict_self()?)
+        let ruleset = Ruleset::default().handle_access(AccessFs::Refer)?.scope(LandlockScope::Signal)?.create()?;
+        ruleset.add_rules(path_beneath_rules(["/"], AccessFs::Refer))?.restrict_self()
     };
     let Some(parent) = getppid().filter(|&parent| test_kill_process(parent).is_ok()) else { return false };
     let is_enforced = restrict().is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced);
     is_enforced && test_kill_process(parent) == Err(Errno::PERM)
+}
+
+/// Gives up what root has and others have not, for good: capabilities reach past Landlock, for example into the
+/// environment of any process.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    // Without this the next program that root starts would have them again.
+    set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 /// What a kernel cannot keep a script from.

@@ -11,7 +11,7 @@ use super::log::Log;
 use crate::error::{Error, chain};
 
 /// The longest reason, in bytes; a ledger keeps 4 KiB.
-const REASON: usize = 4000;
+pub(super) const REASON: usize = 4000;
 
 /// How many of the log's lines a reason repeats.
 const LAST_LINES: usize = 5;

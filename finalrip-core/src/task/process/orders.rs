@@ -10,8 +10,9 @@ use super::protocol::RECORD;
 use super::{Answer, Order, failure};
 use crate::encoder::command::EncodeCommand;
 use crate::error::Error;
+use crate::rip::plan::ChunkLength;
 use crate::rip::stages::{EncodedChunk, MergeStep, Staged, StagedPlan, Stages};
-use crate::rip::{Rip, RipOptions};
+use crate::rip::{Environments, Rip, RipOptions};
 use crate::script::Script;
 use crate::task::records::{EncodedClip, TaskJob, TaskPlan, WorkProgress};
 
@@ -52,6 +53,8 @@ type Tell<'a> = &'a mut dyn FnMut(WorkProgress);
 /// Where orders are carried out. It keeps an evaluated script for as long as orders are about it.
 pub(super) struct Bench {
     scratch: PathBuf,
+    /// As the last plan was asked for: a script that was evaluated for it is good for its clips.
+    chunk: ChunkLength,
     kept: Option<(Rig, Stages)>,
 }
 
@@ -63,19 +66,21 @@ struct Rig {
     command: String,
     slice: bool,
     workers: usize,
+    chunk: ChunkLength,
     output: PathBuf,
 }
 
 impl Bench {
     pub(super) fn new(scratch: PathBuf) -> Self {
-        Self { scratch, kept: None }
+        Self { scratch, chunk: ChunkLength::Auto, kept: None }
     }
 
     pub(super) fn perform(&mut self, order: &Order, tell: Tell<'_>) -> Outcome<Answer> {
         match order {
             Order::Check { script } => check(script).map(|()| Answer::Checked),
             Order::Index { source } => index(source).map(|()| Answer::Indexed),
-            Order::Plan { source, job, workers } => {
+            Order::Plan { source, job, workers, chunk } => {
+                self.chunk = *chunk;
                 let rig = self.rig(source, job, *workers);
                 let plan = self.stages(rig)?.plan().map_err(told)?;
                 Ok(Answer::Planned(task_plan(&plan)?))
@@ -103,6 +108,7 @@ impl Bench {
             command: job.command.clone(),
             slice: job.slice,
             workers,
+            chunk: self.chunk,
             output: self.scratch.join(RESULT),
         }
     }
@@ -161,6 +167,9 @@ impl Rig {
         let options = RipOptions {
             workers: Some(self.workers.max(1)),
             slice: self.slice,
+            chunk: self.chunk,
+            // Each worker has a process of its own, and so a core of its own.
+            environments: Environments::PerWorker,
             progress_interval: INTERVAL,
             ..RipOptions::default()
         };
@@ -186,7 +195,7 @@ fn index(source: &Path) -> Outcome<()> {
 /// A reason that our own Python gave, without its traceback.
 fn plain(error: &Error) -> Option<String> {
     let Error::Script { traceback, .. } = error else { return None };
-    traceback.rsplit_once(PLAIN).map(|(_, reason)| reason.trim_end().to_owned())
+    traceback.rsplit_once(PLAIN).map(|(_, reason)| failure::shortened(reason.trim_end(), failure::REASON - 100))
 }
 
 fn told(error: Error) -> Refusal {
