@@ -1,6 +1,6 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
-#[allow(dead_code, reason = "the server cuts a source's clips with it")]
+#[cfg(any(test, feature = "tasks"))]
 pub(crate) mod cut;
 mod merge;
 mod partial;

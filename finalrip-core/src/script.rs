@@ -1,7 +1,7 @@
 //! Scripts: find libvsscript, evaluate in this process, hand out the clip.
 
 pub(crate) mod caches;
-mod locate;
+pub(crate) mod locate;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;

@@ -30,6 +30,21 @@ const REACH: i64 = 10_000_000_000;
 /// A container's times are rounded, to a millisecond in Matroska: so much too early or too late is still in time.
 const ROUNDING: i64 = 1_000_000;
 
+/// Copies a share of `source`, from one part of its duration to another (0 to 1), as [`cut`] does.
+///
+/// # Errors
+/// As [`cut`]; [`Error::Source`] when the source does not say how long it is.
+#[cfg(feature = "tasks")]
+pub(crate) fn cut_share(source: &Path, share: (f64, f64), output: &Path, cancel: &CancelToken) -> Result<u64> {
+    let opened = Source::open(source, &settings()?, cancel)?;
+    let duration = opened.input.duration().ok_or_else(|| nothing_in(source, "it does not say how long it is"))?;
+    drop(opened);
+    let seconds = |part: f64| part * duration as f64 / 1e9;
+    // Rounding must not leave out the last picture.
+    let end = if share.1 >= 1.0 { f64::from(u32::MAX) } else { seconds(share.1) };
+    cut(source, seconds(share.0), end, output, cancel)
+}
+
 /// Copies the part of `source` from `start` up to `end` into a Matroska file, and gives the file's size in bytes.
 ///
 /// Times are in seconds from the source's first picture, or from its first packet where it has no video. The file holds

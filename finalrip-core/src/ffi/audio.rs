@@ -74,7 +74,7 @@ impl AudioForm {
 ///
 /// # Safety
 /// `layout` is valid, and nobody else uses it.
-unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
+pub(super) unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
     // SAFETY: by the caller's promise; the call overwrites the layout, and one of unspecified order owns nothing.
     unsafe {
         if (*layout).order == av::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC {

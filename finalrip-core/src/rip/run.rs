@@ -34,7 +34,8 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     let encoding = Instant::now();
     let mut failures = 0;
     let (chunks, frames) = loop {
-        let opening = if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
+        let opening =
+            if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
         let crew = Crew::new(job, workspace, &record, chunks, events);
         match crew.encode(opening, clip.clone())? {
             Ended::All { chunks, frames, failed } => {

@@ -96,7 +96,7 @@ impl<'a> Layout<'a> {
             return Ok(());
         }
         let log = LogTail::default();
-        let mut answer = self.attempt(&log, &[candidate]).map(drop);
+        let mut answer = self.attempt_whole(&log, candidate).and_then(|()| self.attempt(&log, &[candidate]).map(drop));
         if answer.is_err() && self.settings.format.is_mp4() && !self.experimental && !self.names_option("strict") {
             log.take();
             self.experimental = true;
@@ -105,6 +105,17 @@ impl<'a> Layout<'a> {
         }
         let lines = log.take();
         answer.map_err(|code| lines.last().cloned().unwrap_or_else(|| code.to_string()))
+    }
+
+    /// Writes all that MP4 says of a stream of PCM, which it does at the end of a file, and refuses some layouts only then. In
+    /// a file of fragments it says so at once.
+    fn attempt_whole(&self, log: &LogTail, candidate: &Planned) -> Result<(), AvError> {
+        if !self.settings.format.is_mp4() || !candidate.parameters.codec_name().starts_with("pcm_") {
+            return Ok(());
+        }
+        let mut context = OutputContext::in_memory(self.settings.format, log)?;
+        context.add_stream(&candidate.parameters, candidate.time_base, &candidate.settings)?;
+        context.write_header(&[("movflags".to_owned(), "+empty_moov".to_owned())]).map(drop)
     }
 
     /// Writes the header in memory, with the streams so far and those of `more`, attachments left out: they are large,

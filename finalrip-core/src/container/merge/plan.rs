@@ -279,6 +279,10 @@ pub(in crate::container) fn copied(
         (described.frame_rate, described.sample_aspect) = (stream.frame_rate, stream.sample_aspect);
     } else {
         parameters.clear_tag();
+        if settings.format.is_mp4() {
+            // Matroska does not keep the layout of PCM, and MP4 must have one.
+            parameters.settle_layout();
+        }
         // Which other codecs' padding is declared depends on libav's version, and their times with it.
         let is_opus = parameters.codec_name() == "opus";
         parameters.set_initial_padding(if is_opus { parameters.initial_padding() } else { 0 });
