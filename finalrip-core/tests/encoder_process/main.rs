@@ -2,6 +2,7 @@
 //! child's side as well. VapourSynth and bestsource come from `.venv`; the scripts do what scripts should not do.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::print_stdout, reason = "a test may say what it saw")]
 
 mod deaths;
 mod descendants;
