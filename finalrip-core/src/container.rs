@@ -1,6 +1,7 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
-#[allow(dead_code, reason = "a rip ends with it")]
+#[cfg(any(test, feature = "tasks"))]
+pub(crate) mod cut;
 mod merge;
 mod partial;
 mod streams;

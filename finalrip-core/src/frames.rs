@@ -164,6 +164,10 @@ pub trait FrameSource: Send + Sync {
 
     /// Starts making frame `number`.
     fn request(&self, number: u32, deliver: Deliver);
+
+    /// Called about once a second while frames are taken: the time to give back memory that is kept without need. Does
+    /// nothing by default.
+    fn tidy(&self) {}
 }
 
 /// The frames of a range, in order, with a bounded number of requests ahead.

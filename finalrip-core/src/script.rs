@@ -1,8 +1,10 @@
 //! Scripts: find libvsscript, evaluate in this process, hand out the clip.
 
+pub(crate) mod caches;
 pub(crate) mod locate;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -10,6 +12,8 @@ use crate::ffi::vapoursynth::{Api, CoreSettings, Environment, Node};
 use crate::frames::{ClipInfo, Deliver, FrameSource};
 use crate::picture::PixelFormat;
 use crate::units::Rational;
+
+use caches::Caches;
 
 /// The variable that carries the source's path into a script.
 pub const SOURCE_VARIABLE: &str = "FINALRIP_SOURCE";
@@ -240,6 +244,7 @@ pub struct Clip {
     node: Arc<Node>,
     info: ClipInfo,
     pixel_format: PixelFormat,
+    caches: Arc<Caches>,
 }
 
 impl Clip {
@@ -262,7 +267,7 @@ impl Clip {
         let pixel_format = PixelFormat::for_clip(format).ok_or_else(|| unfit(&no_pixel_format(format)))?;
         let frame_rate = Rational::new(raw.rate.0, raw.rate.1).filter(|rate| rate.is_positive());
         let info = ClipInfo { format, width, height, frames, frame_rate, threads };
-        Ok(Self { node: Arc::new(node), info, pixel_format })
+        Ok(Self { node: Arc::new(node), info, pixel_format, caches: Arc::default() })
     }
 
     /// What is known of the clip before its first frame.
@@ -275,6 +280,12 @@ impl Clip {
     #[must_use]
     pub fn pixel_format(&self) -> PixelFormat {
         self.pixel_format
+    }
+
+    /// Empties the core's caches; to be called where the order of requests jumps.
+    pub(crate) fn clear_caches(&self) {
+        self.caches.start_over();
+        self.node.environment().clear_caches();
     }
 
     /// What VapourSynth says of its version.
@@ -295,7 +306,15 @@ impl FrameSource for Clip {
     }
 
     fn request(&self, number: u32, deliver: Deliver) {
+        self.caches.requests.fetch_add(1, Ordering::Relaxed);
         self.node.request(number, deliver);
+    }
+
+    fn tidy(&self) {
+        if self.caches.have_grown(self.frame_memory()) {
+            tracing::debug!(bytes = self.frame_memory(), "the core's caches have lost count, and are emptied");
+            self.clear_caches();
+        }
     }
 }
 

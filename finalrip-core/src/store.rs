@@ -56,12 +56,12 @@ pub use key::{KeyError, ObjectKey, Part, VideoKey};
 pub use read::Reader;
 pub use retry::Retries;
 pub use sign::{Access, Granted, LinkRefused};
+pub(crate) use sign::{STRICT, Signer};
 pub use upload::Upload;
 
 use local::LocalFolder;
 use objects::{Generic, Objects};
 use s3::Bucket;
-use sign::Signer;
 
 /// How many objects of a task are deleted at the same time.
 const DELETIONS: usize = 8;
@@ -314,9 +314,14 @@ impl Store {
     /// The store failed. The same call again goes on.
     pub async fn delete_task(&self, video: &VideoKey) -> StoreResult<usize> {
         let found = self.task_objects(video).await?;
-        let derived = found.iter().filter(|(key, _)| key.part() != Part::Source);
-        let deletions = derived.map(|(_, object)| self.delete_text(object.key.clone()));
-        futures_util::stream::iter(deletions).buffer_unordered(DELETIONS).try_collect::<Vec<()>>().await?;
+        let mut derived = Vec::with_capacity(found.len());
+        for (key, object) in &found {
+            if key.part() != Part::Source {
+                derived.push(object.key.clone());
+            }
+        }
+        let deletions = futures_util::stream::iter(derived).map(|key| self.delete_text(key));
+        deletions.buffer_unordered(DELETIONS).try_collect::<Vec<()>>().await?;
         self.delete(&video.source()).await?;
         Ok(found.len())
     }

@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod process;
 mod records;
+mod service;
 mod sqlite;
 pub mod state;
 
@@ -29,6 +30,9 @@ pub use process::{
 pub use records::{
     AfterFailure, ClipProgress, Counters, EncodedClip, Failure, FencingToken, Lease, LeaseInfo, Outcome, Overrides,
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,
+};
+pub use service::{
+    ErrorKind, Event, Figures, Presigned, Service, ServiceOptions, StartRequest, TaskError, TaskResult, TaskView,
 };
 pub use sqlite::{Recovery, SqliteLedger};
 pub use state::{TaskState, WorkState};

@@ -13,10 +13,10 @@ mod metadata;
 mod ordered;
 mod plan;
 mod run;
-mod start;
+pub(super) mod start;
 mod subtitles;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod track;
 
 use std::path::Path;
@@ -30,7 +30,14 @@ use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
-use self::job::{Job, Source};
+use self::job::Job;
+// A cut opens its source, chooses streams and writes its file in the same way.
+pub(super) use self::clock::{nanoseconds, shifted};
+pub(super) use self::job::{Source, open_input};
+pub(super) use self::layout::Layout;
+pub(super) use self::plan::{copied, is_file};
+pub(super) use self::run::{Writer, clock_face, not_passed_on};
+pub(super) use self::track::Track;
 use super::{PartialFile, StreamReport, failed, output_error, parse_tag};
 
 /// The joined video on its way into the merged file.
@@ -112,7 +119,11 @@ pub(crate) struct Target<'a> {
     path: &'a Path,
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    pub(crate) fn new(path: &'a Path) -> Self {
+        Self { path }
+    }
+
     fn error(&self, reason: String) -> Error {
         output_error(self.path, reason)
     }
@@ -137,7 +148,7 @@ pub(crate) fn merge(
     cancel: &CancelToken,
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged> {
-    let target = Target { path: file.target() };
+    let target = Target::new(file.target());
     if let Some(tag) = settings.tag.as_deref().filter(|tag| parse_tag(tag).is_none()) {
         let reason = format!("-tag:v {tag}: not four characters such as hvc1, nor a number");
         return Err(target.error(reason));

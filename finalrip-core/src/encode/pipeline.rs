@@ -176,6 +176,7 @@ impl Pass<'_> {
                 tell(sink.progress(&meter));
             }
             if trimmed.elapsed() >= TRIM_INTERVAL {
+                self.source.tidy();
                 trim_heap();
                 trimmed = Instant::now();
             }

@@ -42,11 +42,13 @@ impl AudioForm {
     }
 
     /// A graph that turns frames of this form into frames as an encoder takes them. Holes in the sound become silence,
-    /// so that what follows stays where it was.
+    /// so that what follows stays where it was. `time_base` is the duration of a sample, in which `heard_from` is the time
+    /// of the first that is kept.
     pub(crate) fn graph_to(
         &self,
         encoder: &AudioEncoder,
         time_base: Rational,
+        heard_from: Option<i64>,
         log: &LogTail,
     ) -> Result<FilterGraph, EncoderError> {
         let base = av_rational(time_base);
@@ -55,8 +57,9 @@ impl AudioForm {
             base.num, base.den, self.sample_rate, self.sample_format, self.layout
         );
         let to = &encoder.form;
+        let cut = heard_from.map(|time| format!("atrim=start_pts={time},")).unwrap_or_default();
         let filters = format!(
-            "aresample=async=1,aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
+            "{cut}aresample=async=1,aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
             to.sample_format, to.sample_rate, to.layout
         );
         let mut graph = FilterGraph::audio(&source, &filters, log)?;
@@ -71,7 +74,7 @@ impl AudioForm {
 ///
 /// # Safety
 /// `layout` is valid, and nobody else uses it.
-unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
+pub(super) unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
     // SAFETY: by the caller's promise; the call overwrites the layout, and one of unspecified order owns nothing.
     unsafe {
         if (*layout).order == av::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC {

@@ -36,7 +36,6 @@ pub(crate) struct InputStream {
     pub(crate) start_time: Option<i64>,
     /// The average frame rate of video.
     pub(crate) frame_rate: Option<Rational>,
-    #[allow(dead_code, reason = "the joining of chunks compares it")]
     pub(crate) sample_aspect: Option<Rational>,
     /// `AV_DISPOSITION_*` bits.
     pub(crate) disposition: c_int,
@@ -166,6 +165,22 @@ impl InputContext {
             // SAFETY: below the count; a plain field that is the caller's to set.
             unsafe { (**(*self.raw.as_ptr()).streams.add(index)).discard = discard };
         }
+    }
+
+    /// Goes to where a stream can be decoded from, at or before a time in its ticks, as well as the file's index or a search
+    /// shows it: what is read then may still begin later, or not with a keyframe. After an error the place is unknown.
+    pub(crate) fn seek(&mut self, stream: usize, ticks: i64) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        let index = c_int::try_from(stream).map_err(|_| AvError(-libc::EINVAL))?;
+        // SAFETY: an open context; libav checks the number of the stream.
+        AvError::check(unsafe { av::avformat_seek_file(self.raw.as_ptr(), index, i64::MIN, ticks, ticks, 0) }).map(drop)
+    }
+
+    /// Lets libav make up presentation times that the file leaves out, from the decode times of the packets that follow. It
+    /// can do so for codecs that reorder by one picture, as MPEG-2 and MPEG-4 do.
+    pub(crate) fn make_up_times(&mut self) {
+        // SAFETY: owned and exclusive; a plain field.
+        unsafe { self.raw.as_mut() }.flags |= av::AVFMT_FLAG_GENPTS as c_int;
     }
 
     /// The next packet in the file's order and the number of its stream; `None` at the end. Times are in the stream's

@@ -62,6 +62,12 @@ impl StreamParameters {
         u32::try_from(self.raw().ch_layout.nb_channels).ok().filter(|&channels| channels > 0)
     }
 
+    /// Gives sound of which only the number of channels is known libav's usual layout for that number.
+    pub(crate) fn settle_layout(&mut self) {
+        // SAFETY: our own parameters, which no one else looks at.
+        unsafe { super::audio::settle_layout(&raw mut self.raw_mut().ch_layout) };
+    }
+
     /// Samples at the start that a decoder makes of nothing and drops. Opus has them in its header (RFC 7845, 5.1), of
     /// which libav's Matroska demuxer does not always tell.
     pub(crate) fn initial_padding(&self) -> u32 {

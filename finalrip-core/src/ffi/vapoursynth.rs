@@ -30,11 +30,26 @@ macro_rules! call {
 const VSSCRIPT_API: c_int = (vs::VSSCRIPT_API_MAJOR << 16 | vs::VSSCRIPT_API_MINOR) as c_int;
 const VAPOURSYNTH_API: c_int = (vs::VAPOURSYNTH_API_MAJOR << 16 | vs::VAPOURSYNTH_API_MINOR) as c_int;
 
+/// A later one, of which a part is used where it is to be had.
+const VAPOURSYNTH_API_41: c_int = (vs::VAPOURSYNTH_API_MAJOR << 16 | 1) as c_int;
+
 /// VapourSynth's two function tables. They live as long as the process: Python cannot be unloaded.
 #[derive(Clone, Copy)]
 pub(crate) struct Api {
     script: &'static vs::VSSCRIPTAPI,
     core: &'static vs::VSAPI,
+    /// Empties all caches of a core; VapourSynth before API 4.1 (R61) cannot.
+    clear_caches: Option<ClearCaches>,
+}
+
+type ClearCaches = unsafe extern "C" fn(*mut vs::VSCore);
+
+/// The table of API 4.1 as far as it is used here: that of 4.0, which the bindings know, and what follows it.
+#[repr(C)]
+struct CoreTable41 {
+    base: vs::VSAPI,
+    clear_node_cache: Option<unsafe extern "C" fn(*mut vs::VSNode)>,
+    clear_core_caches: Option<ClearCaches>,
 }
 
 static API: OnceLock<Api> = OnceLock::new();
@@ -74,7 +89,9 @@ impl Api {
         let core = unsafe { call!(script, getVSAPI(VAPOURSYNTH_API)).as_ref() }.ok_or_else(|| {
             format!("it lacks VapourSynth API {}.{}", vs::VAPOURSYNTH_API_MAJOR, vs::VAPOURSYNTH_API_MINOR)
         })?;
-        Ok(Self { script, core })
+        // SAFETY: as above; within a major version tables only grow at their end.
+        let newer = unsafe { call!(script, getVSAPI(VAPOURSYNTH_API_41)).cast::<CoreTable41>().as_ref() };
+        Ok(Self { script, core, clear_caches: newer.and_then(|table| table.clear_core_caches) })
     }
 }
 
@@ -184,6 +201,19 @@ impl Environment {
     pub(crate) fn core_usage(&self) -> (usize, i64) {
         let info = self.core_info();
         (usize::try_from(info.numThreads).unwrap_or(1).max(1), info.usedFramebufferSize)
+    }
+
+    /// Empties the caches of all nodes, where VapourSynth can. What is being made is not disturbed; frames that were cached
+    /// are made again when they are asked for.
+    pub(crate) fn clear_caches(&self) {
+        let Some(clear) = self.api.clear_caches else { return };
+        // SAFETY: a valid script owns a valid core; the call takes the locks that it needs, and is not made from a filter.
+        unsafe {
+            let core = call!(self.api.script, getCore(self.handle.as_ptr()));
+            if !core.is_null() {
+                clear(core);
+            }
+        }
     }
 
     /// What VapourSynth says of itself, its version among other things.

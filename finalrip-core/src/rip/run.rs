@@ -34,7 +34,8 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     let encoding = Instant::now();
     let mut failures = 0;
     let (chunks, frames) = loop {
-        let opening = if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
+        let opening =
+            if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
         let crew = Crew::new(job, workspace, &record, chunks, events);
         match crew.encode(opening, clip.clone())? {
             Ended::All { chunks, frames, failed } => {
@@ -115,6 +116,8 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
             timing = Timing::Variable;
         }
         (looked_at, cuts) = (seen.frames, seen.cuts);
+        // The windows lie apart from each other and from where the first chunk begins.
+        clip.clear_caches();
     }
     let chunks = layout.chunks(&starts, &cuts);
     let workers = workers.min(chunks.len());

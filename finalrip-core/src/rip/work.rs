@@ -311,6 +311,9 @@ pub(super) fn make_chunk(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Option<ChunkRecord>> {
     let format = clip.pixel_format();
+    // A chunk begins somewhere else than the last one ended, or than another worker's; at its seams a few frames are made
+    // a second time anyway.
+    clip.clear_caches();
     let source: Arc<dyn FrameSource> = Arc::new(clip);
     match pipeline::once(job, &source, format, timing, tell) {
         Ok(outcome) => Ok(Some(chunk_record(planned, &outcome))),

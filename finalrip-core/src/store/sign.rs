@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 const SECRET_LENGTH: usize = 32;
 
 /// What RFC 3986 calls unreserved.
-pub(super) const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a signed link allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,13 @@ pub(super) enum Reason {
 }
 
 /// Makes and checks links with a secret.
-pub(super) struct Signer {
+pub(crate) struct Signer {
     secret: [u8; SECRET_LENGTH],
 }
 
 impl Signer {
     /// Reads the secret from `file`; makes a random one, readable by its owner only, if there is none.
-    pub(super) fn open(file: &Path) -> io::Result<Self> {
+    pub(crate) fn open(file: &Path) -> io::Result<Self> {
         match Self::read(file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             outcome => return outcome,
@@ -98,7 +98,7 @@ impl Signer {
     }
 
     /// The query of a link to `key`.
-    pub(super) fn sign(&self, access: Access, key: &str, expires: SystemTime, disposition: Option<&str>) -> String {
+    pub(crate) fn sign(&self, access: Access, key: &str, expires: SystemTime, disposition: Option<&str>) -> String {
         let (method, expires) = (access.method(), seconds(expires));
         let digest: [u8; 32] = Sha256::digest(key).into();
         let signature = self.mac(method, &digest, expires, disposition);
@@ -113,7 +113,7 @@ impl Signer {
     }
 
     /// Checks the `query` of a request of `method` for `key`.
-    pub(super) fn verify(&self, method: &str, key: &str, query: &str, now: SystemTime) -> Result<Granted, LinkRefused> {
+    pub(crate) fn verify(&self, method: &str, key: &str, query: &str, now: SystemTime) -> Result<Granted, LinkRefused> {
         let link = Link::parse(query).ok_or(LinkRefused(Reason::Malformed))?;
         let signature = self.mac(link.access.method(), &link.digest, link.expires, link.disposition.as_deref());
         if !bool::from(signature[..].ct_eq(&link.signature[..])) {

@@ -184,6 +184,17 @@ pub enum Order {
         /// The file to make.
         output: PathBuf,
     },
+    /// Copy a part of the source's streams into a Matroska file.
+    Cut {
+        /// The source.
+        source: PathBuf,
+        /// Where the part begins: 0 is the source's beginning, 1 its end.
+        from: f64,
+        /// Where it ends, likewise.
+        to: f64,
+        /// The file to make.
+        output: PathBuf,
+    },
 }
 
 /// What came of an [`Order`].
@@ -201,6 +212,11 @@ pub enum Answer {
     OffGrid(TaskPlan),
     /// The result is written.
     Merged {
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// The part of the source is written.
+    Cut {
         /// Its size in bytes.
         bytes: u64,
     },

@@ -10,7 +10,8 @@ use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
-use super::clock::SampleClock;
+use super::clock::{SampleClock, shifted};
+use super::start::Beginning;
 
 /// An encoder that audio may be converted with.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,8 @@ pub(super) struct AudioConversion {
     graph: Option<(AudioForm, FilterGraph)>,
     encoder: AudioEncoder,
     clock: Option<SampleClock>,
+    /// Where the stream begins in the source, until its first frame is there.
+    begin: Option<Beginning>,
     input_base: Rational,
     log: LogTail,
     /// Packets that could not be decoded.
@@ -95,7 +98,14 @@ impl AudioConversion {
         let encoder = AudioEncoder::open(settings, &stream.parameters, log)?;
         let parameters = encoder.stream()?;
         let (log, input_base) = (log.clone(), stream.time_base);
-        Ok((Self { decoder, graph: None, encoder, clock: None, input_base, log, damaged: 0 }, parameters))
+        let (graph, clock, begin) = (None, None, None);
+        Ok((Self { decoder, graph, encoder, clock, begin, input_base, log, damaged: 0 }, parameters))
+    }
+
+    /// Says where the stream begins, before anything of it is converted. What comes before it is heard is cut off: newer
+    /// versions of libav declare such samples of more codecs, and not every decoder drops what is declared.
+    pub(super) fn begins_at(&mut self, begin: Beginning) {
+        self.begin = Some(begin);
     }
 
     pub(super) fn time_base(&self) -> Rational {
@@ -132,10 +142,15 @@ impl AudioConversion {
             self.damaged += 1;
             return Ok(());
         };
+        let begin = self.begin.take();
         if self.graph.as_ref().is_none_or(|(known, _)| *known != form) {
-            self.change_form(&form, packets)?;
+            let padded = begin.filter(|begin| begin.presented > begin.packet);
+            self.change_form(&form, padded.map(|begin| begin.presented.saturating_add(shift)), packets)?;
         }
         let clock = self.clock.get_or_insert_with(|| SampleClock::new(form.sample_rate));
+        if let Some(begin) = begin.filter(|_| frame.best_time().is_none()) {
+            clock.start_before(0, Rational::ONE, begin.packet.saturating_add(shift), 0);
+        }
         let time = clock.place(frame.best_time(), self.input_base, shift, frame.samples());
         frame.set_time(time.unwrap_or(0), 0);
         if let Some((_, graph)) = &mut self.graph {
@@ -144,11 +159,18 @@ impl AudioConversion {
         self.drain_graph(packets)
     }
 
-    /// The samples lie in another way from here on, or for the first time.
-    fn change_form(&mut self, form: &AudioForm, packets: &mut Vec<Packet>) -> Result<(), EncoderError> {
+    /// The samples lie in another way from here on, or for the first time. Nothing before `heard_from` nanoseconds of the
+    /// merged file is to be heard.
+    fn change_form(
+        &mut self,
+        form: &AudioForm,
+        heard_from: Option<i64>,
+        packets: &mut Vec<Packet>,
+    ) -> Result<(), EncoderError> {
         self.close_graph(packets)?;
         let clock = SampleClock::new(form.sample_rate);
-        let graph = form.graph_to(&self.encoder, clock.period(), &self.log)?;
+        let heard_from = heard_from.map(|time| shifted(0, Rational::ONE, time, clock.period()));
+        let graph = form.graph_to(&self.encoder, clock.period(), heard_from, &self.log)?;
         self.clock = Some(clock);
         self.graph = Some((form.clone(), graph));
         Ok(())

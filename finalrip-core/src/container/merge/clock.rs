@@ -6,12 +6,12 @@ use crate::units::Rational;
 const SECOND: i64 = 1_000_000_000;
 
 /// `ticks` of `base` in nanoseconds, rounded to the nearest.
-pub(super) fn nanoseconds(ticks: i64, base: Rational) -> i64 {
+pub(in crate::container) fn nanoseconds(ticks: i64, base: Rational) -> i64 {
     shifted(ticks, base, 0, Rational::new(1, SECOND).unwrap_or(Rational::ONE))
 }
 
 /// `ticks` of `from` plus `shift` nanoseconds, in ticks of `to`. The sum is exact and rounded once, to the nearest.
-pub(super) fn shifted(ticks: i64, from: Rational, shift: i64, to: Rational) -> i64 {
+pub(in crate::container) fn shifted(ticks: i64, from: Rational, shift: i64, to: Rational) -> i64 {
     exactly(ticks, from, shift, to).unwrap_or_else(|| {
         let seconds = ticks as f64 * from.as_f64() + shift as f64 / SECOND as f64;
         // Saturates at the ends of i64.
@@ -61,6 +61,11 @@ impl SampleClock {
         };
         self.next = Some(placed.saturating_add(samples));
         Some(placed)
+    }
+
+    /// Where the next sample belongs if nothing is missing, once a time is known.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.next
     }
 
     /// Whether a time is known, so that what has none of its own can be placed after it.

@@ -6,31 +6,30 @@ use std::path::Path;
 use crate::cancel::CancelToken;
 use crate::container::{PartialFile, StreamKind, StreamReport};
 use crate::error::{Error, Result};
-use crate::ffi::format::OutputContext;
 use crate::ffi::input::{Chapter, InputContext, InputStream, Probe};
 use crate::ffi::log::LogTail;
-use crate::ffi::output::{DISPOSITION_DEFAULT, Priming};
+use crate::ffi::output::DISPOSITION_DEFAULT;
 use crate::ffi::{AvError, Packet};
 
 use super::layout::{Layout, Planned, Work};
 use super::plan::{self, Planner};
 use super::run::{self, Reader, Writer};
 use super::start::{self, Start};
-use super::track::{Placement, Track};
+use super::track::Track;
 use super::{MergeProgress, MergeSettings, Merged, Target, VideoTrack, metadata, ordered};
 
 /// The source and what is found out of it before anything is written.
-pub(super) struct Source<'a> {
-    path: &'a Path,
-    input: InputContext,
-    log: LogTail,
-    probe: Probe,
-    /// The stream that the merged video replaces.
-    video: Option<usize>,
+pub(in crate::container) struct Source<'a> {
+    pub(in crate::container) path: &'a Path,
+    pub(in crate::container) input: InputContext,
+    pub(in crate::container) log: LogTail,
+    pub(in crate::container) probe: Probe,
+    /// The first video, which the merged video replaces.
+    pub(in crate::container) video: Option<usize>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn open(path: &'a Path, settings: &MergeSettings, cancel: &CancelToken) -> Result<Self> {
+    pub(in crate::container) fn open(path: &'a Path, settings: &MergeSettings, cancel: &CancelToken) -> Result<Self> {
         let log = LogTail::default();
         let open = |probe| open_input(path, probe, cancel, &log);
         let (mut input, mut probe) = (open(Probe::Usual)?, Probe::Usual);
@@ -48,7 +47,12 @@ impl<'a> Source<'a> {
     }
 }
 
-fn open_input(path: &Path, probe: Probe, cancel: &CancelToken, log: &LogTail) -> Result<InputContext> {
+pub(in crate::container) fn open_input(
+    path: &Path,
+    probe: Probe,
+    cancel: &CancelToken,
+    log: &LogTail,
+) -> Result<InputContext> {
     InputContext::open(path, probe, cancel, log)
         .map_err(|code| if cancel.is_cancelled() { Error::Cancelled } else { source_error(path, code, log) })
 }
@@ -201,13 +205,16 @@ impl<'a> Job<'a> {
         let shift = video_start.map_or(0, |start| start.saturating_sub(base));
         let mut tracks = std::mem::take(&mut self.layout.streams).into_iter().enumerate();
         let Some((_, planned)) = tracks.next() else { return Err(Error::Internal("no video was planned".to_owned())) };
-        let mut track = Track::new(planned, video.time_base, self.placement(&writer, 0, shift));
+        let mut track = Track::new(planned, video.time_base, self.layout.placement(&writer.context, 0, shift));
         let declared_end = ready.as_ref().and_then(|ready| ready.declared_end);
         let mut reader = ready.map(|ready| {
-            let wanted = tracks.filter_map(|(index, planned)| {
+            let wanted = tracks.filter_map(|(index, mut planned)| {
                 let source = planned.source?;
+                if let (Work::Audio(conversion), Some(&begin)) = (&mut planned.work, ready.start.streams.get(&source)) {
+                    conversion.begins_at(begin);
+                }
                 let input_base = ready.input.streams().get(source)?.time_base;
-                let placement = self.placement(&writer, index, base.saturating_neg());
+                let placement = self.layout.placement(&writer.context, index, base.saturating_neg());
                 Some((source, Track::new(planned, input_base, placement)))
             });
             let wanted: BTreeMap<usize, Track> = wanted.collect();
@@ -225,12 +232,8 @@ impl<'a> Job<'a> {
 
     /// Makes the file, and writes the header and the pictures beside the video.
     fn open_writer(&self, file: &PartialFile) -> Result<Writer<'a>> {
-        let (target, log) = (self.target, LogTail::default());
-        let path = file.create().map_err(|error| target.error(error.to_string()))?;
-        let context = OutputContext::create(&path, self.settings.format, &log);
-        let mut context = context.map_err(|code| target.failed(code, &log))?;
-        self.layout.write_header(&mut context, &log)?;
-        let mut writer = Writer { target, context, log, video_packets: 0 };
+        let target = self.target;
+        let mut writer = Writer::open(target, &self.layout, file)?;
         for (index, planned) in self.layout.streams.iter().enumerate() {
             let Work::Picture(bytes) = &planned.work else { continue };
             let mut packet = Packet::copy_of(bytes).map_err(|code| target.failed(code, &writer.log))?;
@@ -240,16 +243,6 @@ impl<'a> Job<'a> {
             writer.write(vec![packet])?;
         }
         Ok(writer)
-    }
-
-    fn placement(&self, writer: &Writer<'_>, index: usize, shift: i64) -> Placement {
-        Placement {
-            index,
-            output_base: writer.context.time_base_of(index),
-            shift,
-            equal_times: self.settings.format.allows_equal_times(),
-            from_zero: self.settings.format.priming() == Priming::OpusDelay,
-        }
     }
 }
 

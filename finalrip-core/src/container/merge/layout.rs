@@ -1,25 +1,28 @@
 //! The merged file's header: its streams, chapters and tags, tried before the file is made.
 
 use std::ffi::c_int;
+use std::path::Path;
 
 use crate::container::parse_tag;
 use crate::error::Result;
 use crate::ffi::format::{OutputContext, StreamSettings};
 use crate::ffi::input::Chapter;
 use crate::ffi::log::LogTail;
+use crate::ffi::output::Priming;
 use crate::ffi::{AvError, StreamParameters};
 use crate::units::Rational;
 
 use super::audio::AudioConversion;
 use super::metadata::Tags;
 use super::subtitles::SubtitleConversion;
+use super::track::Placement;
 use super::{MergeSettings, Target};
 
 /// One stream of the merged file, the video or another.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(in crate::container) struct Planned {
     /// Its number in the source.
-    pub(super) source: Option<usize>,
+    pub(in crate::container) source: Option<usize>,
     pub(super) parameters: StreamParameters,
     /// The base that it would like for its times.
     pub(super) time_base: Rational,
@@ -50,11 +53,11 @@ pub(super) enum Work {
 const LONGEST_INTERLEAVE: &str = "2000000";
 
 /// The header as it is planned so far.
-pub(super) struct Layout<'a> {
+pub(in crate::container) struct Layout<'a> {
     target: &'a Target<'a>,
     settings: &'a MergeSettings,
     /// The video first.
-    pub(super) streams: Vec<Planned>,
+    pub(in crate::container) streams: Vec<Planned>,
     pub(super) chapters: Vec<Chapter>,
     pub(super) metadata: Tags,
     /// Whether the muxer must be told that a codec which it calls experimental is meant.
@@ -62,10 +65,15 @@ pub(super) struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// A header without streams.
+    pub(in crate::container) fn empty(target: &'a Target<'a>, settings: &'a MergeSettings) -> Self {
+        let (streams, chapters, metadata) = (Vec::new(), Vec::new(), Vec::new());
+        Self { target, settings, streams, chapters, metadata, experimental: false }
+    }
+
     /// A header with the video alone; an error when the container does not take even that.
     pub(super) fn new(target: &'a Target<'a>, settings: &'a MergeSettings, video: Planned) -> Result<Self> {
-        let (chapters, metadata) = (Vec::new(), Vec::new());
-        let mut this = Self { target, settings, streams: vec![video], chapters, metadata, experimental: false };
+        let mut this = Self { streams: vec![video], ..Self::empty(target, settings) };
         if settings.format.writes_a_file() {
             let log = LogTail::default();
             let tried = this.attempt(&log, &[]);
@@ -88,7 +96,7 @@ impl<'a> Layout<'a> {
             return Ok(());
         }
         let log = LogTail::default();
-        let mut answer = self.attempt(&log, &[candidate]).map(drop);
+        let mut answer = self.attempt_whole(&log, candidate).and_then(|()| self.attempt(&log, &[candidate]).map(drop));
         if answer.is_err() && self.settings.format.is_mp4() && !self.experimental && !self.names_option("strict") {
             log.take();
             self.experimental = true;
@@ -99,12 +107,40 @@ impl<'a> Layout<'a> {
         answer.map_err(|code| lines.last().cloned().unwrap_or_else(|| code.to_string()))
     }
 
+    /// Writes all that MP4 says of a stream of PCM, which it does at the end of a file, and refuses some layouts only then. In
+    /// a file of fragments it says so at once.
+    fn attempt_whole(&self, log: &LogTail, candidate: &Planned) -> Result<(), AvError> {
+        if !self.settings.format.is_mp4() || !candidate.parameters.codec_name().starts_with("pcm_") {
+            return Ok(());
+        }
+        let mut context = OutputContext::in_memory(self.settings.format, log)?;
+        context.add_stream(&candidate.parameters, candidate.time_base, &candidate.settings)?;
+        context.write_header(&[("movflags".to_owned(), "+empty_moov".to_owned())]).map(drop)
+    }
+
     /// Writes the header in memory, with the streams so far and those of `more`, attachments left out: they are large,
     /// and none depends on another.
     fn attempt(&self, log: &LogTail, more: &[&Planned]) -> Result<Vec<String>, AvError> {
         let mut context = OutputContext::in_memory(self.settings.format, log)?;
         let streams = self.streams.iter().filter(|stream| !matches!(stream.work, Work::Attachment));
         self.write(&mut context, streams.chain(more.iter().copied()))
+    }
+
+    /// How a stream is placed in the file, whose header is written; what comes of it is to be shown `shift` nanoseconds later.
+    pub(in crate::container) fn placement(&self, context: &OutputContext, index: usize, shift: i64) -> Placement {
+        Placement {
+            index,
+            output_base: context.time_base_of(index),
+            shift,
+            equal_times: self.settings.format.allows_equal_times(),
+            from_zero: self.settings.format.priming() == Priming::OpusDelay,
+            counts_samples: self.settings.format.is_mp4(),
+        }
+    }
+
+    /// Opens the file, which has no header yet.
+    pub(super) fn create(&self, path: &Path, log: &LogTail) -> Result<OutputContext> {
+        OutputContext::create(path, self.settings.format, log).map_err(|code| self.target.failed(code, log))
     }
 
     /// Writes the header into the file. The streams get the numbers that they have here.

@@ -149,24 +149,7 @@ impl Planner<'_, '_> {
     }
 
     fn copy(&mut self, stream: &InputStream) -> Answer {
-        if self.settings.format.defines(&stream.parameters) == Some(false) {
-            return Err("no name for the codec".to_owned());
-        }
-        let mut parameters = stream.parameters.copied().map_err(|code| code.to_string())?;
-        parameters.clear_tag();
-        // Which other codecs' padding is declared depends on libav's version, and their times with it.
-        let is_opus = parameters.codec_name() == "opus";
-        parameters.set_initial_padding(if is_opus { parameters.initial_padding() } else { 0 });
-        let planned = Planned {
-            source: Some(stream.index),
-            parameters,
-            time_base: stream.time_base,
-            settings: stream_settings(self.tags(stream, false)),
-            disposition: stream.disposition & KEPT_DISPOSITIONS,
-            work: Work::Copy,
-        };
-        self.layout.accepts(&planned)?;
-        Ok((planned, StreamAction::Copied))
+        copied(stream, self.layout, self.settings).map(|planned| (planned, StreamAction::Copied))
     }
 
     fn describe(&self, stream: &InputStream, parameters: StreamParameters, encoder: &str) -> Planned {
@@ -278,6 +261,44 @@ impl Planner<'_, '_> {
     }
 }
 
+/// A stream whose packets stay as they are; or why the container does not take it beside those that it has taken.
+pub(in crate::container) fn copied(
+    stream: &InputStream,
+    layout: &mut Layout<'_>,
+    settings: &MergeSettings,
+) -> Result<Planned, String> {
+    let is_video = stream.kind == StreamKind::Video;
+    // Of video the header shows it: Matroska takes what has a number in AVI files too.
+    if !is_video && settings.format.defines(&stream.parameters) == Some(false) {
+        return Err("no name for the codec".to_owned());
+    }
+    let mut parameters = stream.parameters.copied().map_err(|code| code.to_string())?;
+    let mut described = stream_settings(stream_tags(stream, false, settings));
+    if is_video {
+        parameters.fit_tag(settings.format);
+        (described.frame_rate, described.sample_aspect) = (stream.frame_rate, stream.sample_aspect);
+    } else {
+        parameters.clear_tag();
+        if settings.format.is_mp4() {
+            // Matroska does not keep the layout of PCM, and MP4 must have one.
+            parameters.settle_layout();
+        }
+        // Which other codecs' padding is declared depends on libav's version, and their times with it.
+        let is_opus = parameters.codec_name() == "opus";
+        parameters.set_initial_padding(if is_opus { parameters.initial_padding() } else { 0 });
+    }
+    let planned = Planned {
+        source: Some(stream.index),
+        parameters,
+        time_base: stream.time_base,
+        settings: described,
+        disposition: stream.disposition & KEPT_DISPOSITIONS,
+        work: if is_video { Work::Video } else { Work::Copy },
+    };
+    layout.accepts(&planned)?;
+    Ok(planned)
+}
+
 /// What a stream's tags are in the merged file.
 pub(super) fn stream_tags(stream: &InputStream, converted: bool, settings: &MergeSettings) -> Tags {
     let tags = metadata::of_stream(&stream.metadata, converted);
@@ -291,7 +312,7 @@ pub(super) fn video_disposition(stream: &InputStream) -> c_int {
 }
 
 /// Whether a stream is a file inside the file: an attachment or cover art.
-pub(super) fn is_file(stream: &InputStream) -> bool {
+pub(in crate::container) fn is_file(stream: &InputStream) -> bool {
     stream.kind == StreamKind::Attachment || stream.picture.is_some() || stream.is_picture()
 }
 

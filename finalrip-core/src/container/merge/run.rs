@@ -10,7 +10,7 @@ use crate::ffi::format::OutputContext;
 use crate::ffi::input::InputContext;
 use crate::ffi::log::LogTail;
 
-use super::layout::Work;
+use super::layout::{Layout, Work};
 use super::track::Track;
 use super::{MergeProgress, Target};
 
@@ -117,15 +117,24 @@ impl Reader {
 }
 
 /// The file being written.
-pub(super) struct Writer<'a> {
-    pub(super) target: &'a Target<'a>,
-    pub(super) context: OutputContext,
+pub(in crate::container) struct Writer<'a> {
+    target: &'a Target<'a>,
+    pub(in crate::container) context: OutputContext,
     pub(super) log: LogTail,
     pub(super) video_packets: u64,
 }
 
-impl Writer<'_> {
-    pub(super) fn write(&mut self, packets: Vec<Packet>) -> Result<()> {
+impl<'a> Writer<'a> {
+    /// Makes the file and writes the header.
+    pub(in crate::container) fn open(target: &'a Target<'a>, layout: &Layout<'_>, file: &PartialFile) -> Result<Self> {
+        let log = LogTail::default();
+        let path = file.create().map_err(|error| target.error(error.to_string()))?;
+        let mut context = layout.create(&path, &log)?;
+        layout.write_header(&mut context, &log)?;
+        Ok(Self { target, context, log, video_packets: 0 })
+    }
+
+    pub(in crate::container) fn write(&mut self, packets: Vec<Packet>) -> Result<()> {
         for packet in packets {
             self.context.write(packet).map_err(|code| self.target.failed(code, &self.log))?;
         }
@@ -133,7 +142,7 @@ impl Writer<'_> {
     }
 
     /// Completes the file. Returns its size.
-    pub(super) fn finish(self, file: &PartialFile) -> Result<u64> {
+    pub(in crate::container) fn finish(self, file: &PartialFile) -> Result<u64> {
         let Self { target, context, log, .. } = self;
         context.finish().map_err(|code| target.failed(code, &log))?;
         file.complete().map_err(|error| target.error(error.to_string()))
@@ -167,7 +176,7 @@ pub(super) fn run(
             (video, _) => video.is_some(),
         };
         if video_first {
-            writer.write(track.take(from_video.take()).map_err(conversion_failed)?)?;
+            writer.write(track.take(from_video.take()).map_err(not_passed_on)?)?;
             writer.video_packets += 1;
             from_video = next_video()?;
         } else if let (Some((index, time, packet)), Some(reader)) = (from_source.take(), reader.as_mut()) {
@@ -221,13 +230,13 @@ impl Reader {
     }
 }
 
-/// The video passes through no converter, which could fail.
-fn conversion_failed(error: crate::encoder::EncoderError) -> Error {
-    Error::Internal(format!("the video could not be passed on: {}", error.message))
+/// A packet that passes through no converter, which could fail, has failed to pass.
+pub(in crate::container) fn not_passed_on(error: crate::encoder::EncoderError) -> Error {
+    Error::Internal(format!("a packet could not be passed on: {}", error.message))
 }
 
 /// Nanoseconds as `h:mm:ss.mmm`.
-pub(super) fn clock_face(time: i64) -> String {
+pub(in crate::container) fn clock_face(time: i64) -> String {
     let sign = if time < 0 { "-" } else { "" };
     let milliseconds = time.unsigned_abs() / 1_000_000;
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);

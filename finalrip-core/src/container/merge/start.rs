@@ -29,7 +29,7 @@ pub(super) struct Beginning {
 
 /// What is known of the beginnings.
 #[derive(Debug, Default)]
-pub(super) struct Start {
+pub(in crate::container) struct Start {
     /// When the first picture of the video is shown, as a decoder gives it out.
     pub(super) video: Option<i64>,
     /// Of each wanted stream that begins within reach.
@@ -39,7 +39,7 @@ pub(super) struct Start {
 impl Start {
     /// The time that becomes 0 in the merged file: the earliest at which something is seen or heard. `primed` names, for
     /// each stream that is kept, whether the file can say which samples at its start are not to be played.
-    pub(super) fn base(&self, primed: impl Fn(usize) -> bool) -> i64 {
+    pub(in crate::container) fn base(&self, primed: impl Fn(usize) -> bool) -> i64 {
         let begins = |(&index, begin): (&usize, &Beginning)| if primed(index) { begin.presented } else { begin.packet };
         self.streams.iter().map(begins).chain(self.video).min().unwrap_or(0)
     }
@@ -57,7 +57,12 @@ pub(super) fn is_primed(priming: Priming, codec: &str, converted: bool) -> bool 
 }
 
 /// Reads the source from its start until every beginning is known or out of reach.
-pub(super) fn find(input: &mut InputContext, video: Option<usize>, others: &[usize], log: &LogTail) -> Start {
+pub(in crate::container) fn find(
+    input: &mut InputContext,
+    video: Option<usize>,
+    others: &[usize],
+    log: &LogTail,
+) -> Start {
     let decoder = video.and_then(|index| {
         let stream = &input.streams()[index];
         let opened = Decoder::open(&stream.parameters, stream.time_base, log);
@@ -102,13 +107,8 @@ impl<'a> Search<'a> {
         let time = packet.pts().or(packet.dts()).map(|ticks| nanoseconds(ticks, stream.time_base));
         if self.video == Some(stream.index) {
             self.take_video(stream, packet, time);
-        } else if let Some(time) = time
-            && !self.start.streams.contains_key(&stream.index)
-        {
-            let padding = nanoseconds(padding(stream, packet), stream.time_base);
-            self.start
-                .streams
-                .insert(stream.index, Beginning { packet: time, presented: time.saturating_add(padding) });
+        } else if !self.start.streams.contains_key(&stream.index) {
+            self.take_other(stream, packet, time);
         }
         if self.video.is_some() && self.start.video.is_none() {
             return false;
@@ -119,6 +119,7 @@ impl<'a> Search<'a> {
         complete || beyond || self.bytes_since > REACH_BYTES
     }
 
+    /// Packets without a time are counted back from the first that has one, as they are when they are copied.
     fn take_other(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
         let untimed = self.untimed_samples.entry(stream.index).or_default();
         let period = stream.parameters.sample_rate().and_then(|rate| Rational::new(1, rate.into()));
@@ -129,7 +130,10 @@ impl<'a> Search<'a> {
                 let beginning = Beginning { packet: packet_time, presented: packet_time.saturating_add(padding) };
                 self.start.streams.insert(stream.index, beginning);
             }
-            (None, Some(_)) => *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or(0),
+            (None, Some(period)) => {
+                let declared = || super::clock::shifted(packet.duration(), stream.time_base, 0, period);
+                *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or_else(declared);
+            }
             (None, None) => {}
         }
     }

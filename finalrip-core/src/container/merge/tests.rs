@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
 
 mod contents;
-mod media;
+pub(in crate::container) mod media;
 mod times;
 mod troubles;
 
@@ -52,9 +52,9 @@ fn every_codec_in_every_container() {
         ("libmp3lame", "in.mkv", [("mkv", copied), ("mp4", copied), ("mov", copied)]),
         ("dca -strict -2", "in.mkv", [("mkv", copied), ("mp4", copied), ("mov", copied)]),
         ("truehd -strict -2", "in.mkv", [("mkv", copied), ("mp4", copied), ("mov", "converted to alac")]),
-        ("pcm_s16le", "in.mkv", [("mkv", copied), ("mp4", "converted to flac"), ("mov", copied)]),
-        ("pcm_s24le", "in.mkv", [("mkv", copied), ("mp4", "converted to flac"), ("mov", copied)]),
-        ("pcm_s16be", "in.mov", [("mkv", copied), ("mp4", "converted to flac"), ("mov", copied)]),
+        ("pcm_s16le", "in.mkv", [("mkv", copied), ("mp4", COPIED_IF_NAMED), ("mov", copied)]),
+        ("pcm_s24le", "in.mkv", [("mkv", copied), ("mp4", COPIED_IF_NAMED), ("mov", copied)]),
+        ("pcm_s16be", "in.mov", [("mkv", copied), ("mp4", COPIED_IF_NAMED), ("mov", copied)]),
         ("alac", "in.mov", [("mkv", copied), ("mp4", copied), ("mov", copied)]),
         ("wmav2", "in.mkv", [("mkv", copied), ("mp4", "converted to flac"), ("mov", "converted to alac")]),
         ("adpcm_ima_qt", "in.mov", [("mkv", "converted to flac"), ("mp4", "converted to flac"), ("mov", copied)]),
@@ -66,6 +66,9 @@ fn every_codec_in_every_container() {
     });
 }
 
+/// What becomes of PCM in MP4: some versions of libav have a name for it there.
+const COPIED_IF_NAMED: &str = "copied if the container has a name for it, else converted to flac";
+
 /// A codec's encoder, a source's name, and what becomes of the sound in files with an extension.
 type Case = (&'static str, &'static str, [(&'static str, &'static str); 3]);
 
@@ -74,6 +77,11 @@ fn each_container((codec, name, outputs): Case) {
     let source = bench.make(&format!("{PICTURE} {SOUND} {X264} -c:a {codec}"), name);
     let (was, copy) = (offset(&source), packets_hash(&source, "a:0"));
     for (extension, action) in outputs {
+        let action = match action {
+            COPIED_IF_NAMED if libav_names(&source, extension) => "copied",
+            COPIED_IF_NAMED => "converted to flac",
+            action => action,
+        };
         let outcome = bench.merge(Some(&source), &format!("out.{extension}"));
         let about = format!("{codec} of {name} in {extension}: {:?}", outcome.merged);
         assert!(outcome.actions()[1].ends_with(action), "{about}");

@@ -1,7 +1,7 @@
 //! One stream on its way into the merged file: placed in time, copied or converted.
 
 use crate::encoder::EncoderError;
-use crate::ffi::{Packet, output};
+use crate::ffi::{Packet, StreamParameters, output};
 use crate::units::Rational;
 
 use super::clock::{SampleClock, shifted};
@@ -9,7 +9,7 @@ use super::layout::{Planned, Work};
 
 /// A stream of the merged file, once its header is written.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(in crate::container) struct Track {
     /// Its number in the merged file.
     index: usize,
     /// Of the times of what comes in.
@@ -30,24 +30,29 @@ pub(super) struct Track {
     delay: i64,
     /// Whether two packets may have the same decode time.
     equal_times: bool,
+    /// What a byte of silence is, where holes must be filled with it.
+    silence: Option<u8>,
     /// Packets that came out of order and were moved.
     pub(super) moved: u64,
 }
 
 /// How a stream is placed in the merged file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placement {
+pub(in crate::container) struct Placement {
     pub(super) index: usize,
     pub(super) output_base: Rational,
     pub(super) shift: i64,
     pub(super) equal_times: bool,
     /// Whether nothing may lie before 0 but what the header declares.
     pub(super) from_zero: bool,
+    /// Whether the muxer counts the samples of PCM and keeps no times.
+    pub(super) counts_samples: bool,
 }
 
 impl Track {
-    pub(super) fn new(planned: Planned, input_base: Rational, placement: Placement) -> Self {
-        let Placement { index, output_base, shift, equal_times, from_zero } = placement;
+    pub(in crate::container) fn new(planned: Planned, input_base: Rational, placement: Placement) -> Self {
+        let Placement { index, output_base, shift, equal_times, from_zero, counts_samples } = placement;
+        let silence = Some(&planned.parameters).filter(|_| counts_samples).and_then(silence_of);
         let rate = planned.parameters.sample_rate();
         let clock = rate.filter(|_| matches!(planned.work, Work::Copy)).map(SampleClock::new);
         let is_video = matches!(planned.work, Work::Video);
@@ -70,6 +75,7 @@ impl Track {
             floor,
             delay,
             equal_times,
+            silence,
             moved: 0,
         }
     }
@@ -85,7 +91,7 @@ impl Track {
     }
 
     /// Turns a packet of the source, or with `None` its end, into packets for the muxer.
-    pub(super) fn take(&mut self, packet: Option<Packet>) -> Result<Vec<Packet>, EncoderError> {
+    pub(in crate::container) fn take(&mut self, packet: Option<Packet>) -> Result<Vec<Packet>, EncoderError> {
         let mut packets = match (&mut self.planned.work, packet) {
             (Work::Audio(conversion), packet) => {
                 let mut packets = conversion.convert(packet.as_ref(), self.shift)?;
@@ -137,8 +143,35 @@ impl Track {
             Some(ticks) if !self.early.is_empty() => self.place_early(ticks, self.input_base, self.shift),
             _ => Vec::new(),
         };
+        let end = self.clock.as_ref().and_then(SampleClock::next);
         self.place_samples(&mut packet);
+        packets.extend(self.silence_up_to(&packet, end));
         packets.push(packet);
+        packets
+    }
+
+    /// The hole between `end`, in samples, and a packet that is placed, as silence in pieces of up to a second. What is
+    /// shorter than any hole is rounding, and what is longer a clock that jumped.
+    fn silence_up_to(&self, packet: &Packet, end: Option<i64>) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        let (Some(byte), Some(end), Some(clock)) = (self.silence, end, &self.clock) else { return packets };
+        let (held, _) = self.samples_of(packet);
+        let (begin, second) =
+            (clock.next().unwrap_or(end).saturating_sub(held), shifted(1, Rational::ONE, 0, clock.period()));
+        if held <= 0 || !(second / 50..second.saturating_mul(600)).contains(&begin.saturating_sub(end)) {
+            return packets;
+        }
+        let bytes_each = packet.data().len() / usize::try_from(held).unwrap_or(usize::MAX);
+        for at in (end..begin).step_by(usize::try_from(second).unwrap_or(usize::MAX)) {
+            let samples = second.min(begin - at);
+            let bytes = vec![byte; bytes_each.saturating_mul(usize::try_from(samples).unwrap_or(0))];
+            // Without memory for it the hole stays.
+            let Ok(mut piece) = Packet::copy_of(&bytes) else { break };
+            let to = |samples| shifted(samples, clock.period(), 0, self.output_base);
+            piece.place(Some(to(at)), Some(to(at)), to(samples));
+            piece.set_key();
+            packets.push(piece);
+        }
         packets
     }
 
@@ -185,6 +218,17 @@ impl Track {
         self.moved += u64::from(self.last.is_some() && ordered > dts);
         packet.place(Some(pts), Some(ordered), packet.duration());
         self.last = Some(ordered);
+    }
+}
+
+/// The byte that PCM's silence is made of; `None` for other codecs.
+fn silence_of(parameters: &StreamParameters) -> Option<u8> {
+    match parameters.codec_name().strip_prefix("pcm_")? {
+        "u8" => Some(0x80),
+        "alaw" => Some(0xD5),
+        "mulaw" => Some(0xFF),
+        signed if signed.starts_with(['s', 'f']) => Some(0),
+        _ => None,
     }
 }
 

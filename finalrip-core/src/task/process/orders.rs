@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::RECORD;
 use super::{Answer, Order, failure};
+use crate::cancel::CancelToken;
+use crate::container::cut;
 use crate::encoder::command::EncodeCommand;
 use crate::error::Error;
 use crate::rip::plan::ChunkLength;
@@ -97,6 +99,10 @@ impl Bench {
                 let plan: StagedPlan = parsed(plan, "plan")?;
                 let rig = Rig { output: output.clone(), ..self.rig(source, job, plan.plan().workers) };
                 self.merge(rig, &plan, clips, tell)
+            }
+            Order::Cut { source, from, to, output } => {
+                let bytes = cut::cut_share(source, (*from, *to), output, &CancelToken::new()).map_err(told)?;
+                Ok(Answer::Cut { bytes })
             }
         }
     }

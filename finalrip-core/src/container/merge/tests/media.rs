@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 use super::super::*;
+use crate::container::StreamKind;
 use crate::ffi::input::{InputContext, Probe};
 
 /// Frames of the joined video: 4 s at 25 frames a second.
@@ -193,7 +194,7 @@ pub(super) fn offset(path: &Path) -> f64 {
 }
 
 /// When the first decoded frame of a stream is presented, in milliseconds.
-pub(super) fn first_time(path: &Path, stream: &str) -> f64 {
+pub(in crate::container) fn first_time(path: &Path, stream: &str) -> f64 {
     let mut command = Command::new("ffprobe");
     command.args(["-v", "quiet", "-select_streams", stream, "-read_intervals", "%+2"]);
     command.args(["-show_entries", "frame=best_effort_timestamp_time,pts_time", "-of", "json"]).arg(path);
@@ -223,7 +224,7 @@ fn hash_of(output: &[u8]) -> String {
     String::from_utf8_lossy(output).trim().rsplit('=').next().unwrap().to_owned()
 }
 
-pub(super) fn probe(path: &Path) -> Value {
+pub(in crate::container) fn probe(path: &Path) -> Value {
     let mut command = Command::new("ffprobe");
     command.args(["-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json"]).arg(path);
     serde_json::from_slice(&run(&mut command)).unwrap()
@@ -236,17 +237,25 @@ pub(super) fn mkvmerge_json(path: &Path) -> Value {
     said
 }
 
-pub(super) fn mkvmerge(arguments: &[&str], output: &Path) {
+pub(in crate::container) fn mkvmerge(arguments: &[&str], output: &Path) {
     run(Command::new("mkvmerge").arg("-q").arg("-o").arg(output).args(arguments));
 }
 
-fn ffmpeg(arguments: &str, output: &Path) {
+/// Whether the libav that is linked has a name for the codec of a file's sound in files with an extension.
+pub(super) fn libav_names(source: &Path, extension: &str) -> bool {
+    let input = InputContext::open(source, Probe::Usual, &CancelToken::new(), &LogTail::default()).unwrap();
+    let sound = input.streams().iter().find(|stream| stream.kind == StreamKind::Audio).unwrap();
+    let format = OutputFormat::guess(None, Some(Path::new(&format!("out.{extension}")))).unwrap();
+    format.takes(sound.parameters.codec_id()).unwrap()
+}
+
+pub(in crate::container) fn ffmpeg(arguments: &str, output: &Path) {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-y"]).args(arguments.split_whitespace()).arg(output);
     run(&mut command);
 }
 
-pub(super) fn run(command: &mut Command) -> Vec<u8> {
+pub(in crate::container) fn run(command: &mut Command) -> Vec<u8> {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     output.stdout

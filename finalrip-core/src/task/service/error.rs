@@ -1,0 +1,146 @@
+//! What the service refuses, and what keeps it from working.
+
+use crate::encoder::command::CommandError;
+use crate::store::{KeyError, ObjectKey, StoreError};
+use crate::task::error::LedgerError;
+
+/// The result of the service's calls.
+pub type TaskResult<T> = Result<T, TaskError>;
+
+/// Why the service did not do what it was asked. [`TaskError::kind`] says whose affair it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The ledger refuses it, or cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+
+    /// The store refuses it, or cannot be used.
+    #[error("{}", with_causes(.0))]
+    Store(#[from] StoreError),
+
+    /// The text is not a video key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+
+    /// The encode command cannot be used.
+    #[error("encode command: {0}")]
+    Command(#[from] CommandError),
+
+    /// The script is not Python.
+    #[error("script: {0}")]
+    Script(String),
+
+    /// The source has not been uploaded, or is empty.
+    #[error("OSS video file does not exist.")]
+    NoSource,
+
+    /// The key is one of another task's objects.
+    #[error("{object} belongs to the task {video}; choose another key")]
+    KeyTaken {
+        /// The object.
+        object: String,
+        /// The task's key.
+        video: String,
+    },
+
+    /// The source is being read by its task.
+    #[error("{video} is the source of a task that is {state}; cancel or clear it first")]
+    SourceInUse {
+        /// The task's key.
+        video: String,
+        /// The task's state.
+        state: super::super::TaskState,
+    },
+
+    /// What needs an encoder process failed in it.
+    #[error("{0}")]
+    Process(String),
+
+    /// The folders of the service cannot be used.
+    #[error("{action} {}: {reason}; check permissions and disk space", .path.display())]
+    Folder {
+        /// What was to be done.
+        action: &'static str,
+        /// The folder or file.
+        path: std::path::PathBuf,
+        /// The operating system's reason.
+        reason: String,
+    },
+
+    /// A setting makes no sense.
+    #[error("{option}: {reason}")]
+    Setting {
+        /// The option's name.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Whose affair an error is; a server makes its status codes from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such thing.
+    NotFound,
+    /// The present state does not allow it.
+    Conflict,
+    /// What was asked makes no sense.
+    Invalid,
+    /// It may work later: no space, a store that does not answer.
+    Unavailable,
+    /// A fault in the service or what it stands on.
+    Internal,
+}
+
+impl TaskError {
+    /// An object that belongs to a task, in the way of something else.
+    pub(super) fn taken(object: &ObjectKey, video: &str) -> Self {
+        Self::KeyTaken { object: object.to_string(), video: video.to_owned() }
+    }
+
+    /// Whose affair it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Ledger(error) => ledger_kind(error),
+            Self::Store(error) => store_kind(error),
+            Self::NoSource => ErrorKind::NotFound,
+            Self::KeyTaken { .. } | Self::SourceInUse { .. } => ErrorKind::Conflict,
+            Self::Key(_) | Self::Command(_) | Self::Script(_) | Self::Setting { .. } => ErrorKind::Invalid,
+            Self::Process(_) | Self::Folder { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+fn ledger_kind(error: &LedgerError) -> ErrorKind {
+    match error {
+        LedgerError::NotUploaded | LedgerError::UnknownTask | LedgerError::NoSuchClip => ErrorKind::NotFound,
+        LedgerError::TaskExists
+        | LedgerError::AlreadyStarted
+        | LedgerError::ClipsUnfinished
+        | LedgerError::NotNow { .. }
+        | LedgerError::LeaseLost { .. } => ErrorKind::Conflict,
+        LedgerError::Input { .. } => ErrorKind::Invalid,
+        LedgerError::Locked { .. } | LedgerError::Full { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn store_kind(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::Key(_) | StoreError::Range { .. } | StoreError::Setting { .. } => ErrorKind::Invalid,
+        StoreError::Length { .. } | StoreError::Content { .. } => ErrorKind::Invalid,
+        StoreError::NotFound { .. } => ErrorKind::NotFound,
+        StoreError::Changed { .. } | StoreError::Busy { .. } => ErrorKind::Conflict,
+        StoreError::Full { .. } | StoreError::Unavailable { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// An error with its causes, for people.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
