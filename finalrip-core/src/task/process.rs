@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ const START: Duration = Duration::from_secs(60);
 
 /// How long a guardian may take to kill everything before the worker's side does what it can itself.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least time between two reports of progress that are passed on.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// How to start an encoder process: a program that calls [`encoder_process`].
 #[derive(Debug, Clone)]
@@ -495,9 +498,15 @@ async fn listen(
     log: &Log,
     progress: &mut (dyn FnMut(WorkProgress) + Send),
 ) -> std::io::Result<Option<Message>> {
+    let mut told: Option<Instant> = None;
     while let Some(line) = messages.next_whole().await? {
         match serde_json::from_slice(line) {
-            Ok(Message::Progress(now)) => progress(now),
+            // A script can pretend to make progress; it cannot make the server do nothing else than note it.
+            Ok(Message::Progress(_)) if told.is_some_and(|told| told.elapsed() < PROGRESS) => {}
+            Ok(Message::Progress(now)) => {
+                told = Some(Instant::now());
+                progress(now);
+            }
             Ok(message) => return Ok(Some(message)),
             // A program may greet before it gets to what it was started for, and die in the middle of a message.
             Err(_) => log.push(line),

@@ -74,9 +74,11 @@ pub(crate) async fn memory_has_a_limit() {
     assert!(failure.reason.contains("MemoryError"), "{}", failure.reason);
     assert!(!failure.permanent, "there may be more of it another time");
     // What C code does without memory is its own affair: it may fail, or the process may die of it.
-    let clips = "import vapoursynth as vs\nvs.core.std.BlankClip(width=60000, height=60000).set_output()";
-    let outcome = place.outcome(&mut process, clips).await;
-    println!("a clip of frames that are too large: {outcome:?}");
+    let frame = "import vapoursynth as vs\nvs.core.std.BlankClip(width=60000, height=60000).get_frame(0)";
+    let error = place.outcome(&mut process, frame).await.unwrap_err();
+    println!("a frame that is too large: {error}");
+    let failure = error.into_failure();
+    assert!(!failure.permanent || failure.reason.contains("get_frame"), "{failure:?}");
     process.kill().await;
 }
 
@@ -91,7 +93,8 @@ pub(crate) async fn what_was_left_busy_takes_no_order() {
 }
 
 pub(crate) async fn a_start_that_fails_says_why_and_leaves_nothing() {
-    let cases: [(fn(&mut Place), &str); 5] = [
+    type Spoil = fn(&mut Place);
+    let cases: [(Spoil, &str); 5] = [
         (|place| place.options.program.program = "/nowhere/finalrip".into(), "/nowhere/finalrip does not start"),
         (|place| place.options.program.program = "/bin/false".into(), "ended with status 1"),
         (|place| place.scope.source = Some("/nowhere/source.mkv".into()), "/nowhere/source.mkv"),

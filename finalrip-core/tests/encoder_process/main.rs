@@ -2,6 +2,7 @@
 //! child's side as well. VapourSynth and bestsource come from `.venv`; the scripts do what scripts should not do.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::print_stdout, reason = "a test may say what it saw")]
 
 mod deaths;
 mod descendants;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
             nobody_outside_can_be_signalled, limits_are_in_force, the_environment_holds_nothing_of_the_servers,
             all_of_it_can_be_widened, it_can_be_switched_off;
         orders: a_script_is_compiled_and_not_run, an_index_is_made_once, clips_are_those_of_the_library,
-            failures_say_whether_to_try_again;
+            failures_say_whether_to_try_again, a_part_of_the_source_is_cut;
         streams: a_script_may_print_and_close_what_it_likes, closing_everything_is_a_death_and_no_wait,
             a_message_without_end_costs_no_memory;
     };

@@ -209,3 +209,16 @@ pub(crate) async fn failures_say_whether_to_try_again() {
     assert!(failure.permanent && failure.reason.contains("the plan's record cannot be read"), "{failure:?}");
     process.kill().await;
 }
+
+pub(crate) async fn a_part_of_the_source_is_cut() {
+    let place = Place::new();
+    let mut process = place.start().await;
+    let output = process.scratch().join("cut.mkv");
+    let order = Order::Cut { source: place.source(), from: 0.25, to: 0.75, output: output.clone() };
+    let answer = process.perform(&order, &mut |_| {}).await.unwrap();
+    assert_eq!(answer, Answer::Cut { bytes: fs::metadata(&output).unwrap().len() });
+    let order = Order::Cut { source: place.source(), from: 0.5, to: 0.25, output };
+    let failure = failed(process.perform(&order, &mut |_| {}).await);
+    assert!(failure.permanent, "{failure:?}");
+    process.kill().await;
+}

@@ -101,7 +101,7 @@ fn remove_folder(folder: &Path) {
 }
 
 /// Removes what encoder processes of an earlier server have left in `folder`, the processes themselves included; how many
-/// there were. Usually none: their guardians see to it. To be called before any is started there.
+/// there were. Usually none: their guardians see to it. To be called before any is started there. Blocks.
 ///
 /// # Errors
 /// When the folder cannot be read. One that is not there is empty.

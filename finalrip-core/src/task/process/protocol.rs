@@ -21,7 +21,6 @@ const SETUP: usize = 1 << 20;
 
 /// The first line that a process reads: what it is.
 #[derive(Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "there is one a process")]
 pub(super) enum First {
     /// The guardian. The next line is for the process that it starts.
     Guard(Guard),
