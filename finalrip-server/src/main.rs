@@ -1,7 +1,7 @@
 //! `finalrip-server`: serves the FinalRip task API, and encodes.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -165,7 +165,8 @@ fn start_log(config: &Config) -> Result<(), ConfigError> {
         reason: error.to_string(),
     };
     let filter = EnvFilter::try_new(&config.log.filter).map_err(wrong)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -256,9 +256,9 @@ impl<'a> Step<'a> {
     }
 }
 
-/// A rate for people; JSON has no infinities.
+/// A rate for people. JSON has no infinities, and a sum of nothing is -0.
 fn tenths(rate: f64) -> f64 {
-    if rate.is_finite() { (rate * 10.0).round() / 10.0 } else { 0.0 }
+    if rate.is_finite() { (rate * 10.0).round() / 10.0 + 0.0 } else { 0.0 }
 }
 
 /// A size as clients show it: `103 B`, `1.0 KiB`, `278 KiB`, `1.2 GiB`.

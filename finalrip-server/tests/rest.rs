@@ -322,3 +322,26 @@ fn the_program_serves_with_a_token_of_its_own_until_it_is_told_to_stop() {
     let log: String = lines.map(|line| line.to_string()).collect();
     assert!(log.contains("stopped") && !log.contains(&token) && !log.contains(SCRIPT), "{log}");
 }
+
+#[test]
+fn the_server_outlives_a_want_of_file_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    let serve = "ulimit -n 64; exec \"$0\" serve --data data --listen 127.0.0.1:0 --workers 0 --log-format json";
+    limited.args(["-c", serve, env!("CARGO_BIN_EXE_finalrip-server")]).current_dir(folder.path());
+    let mut server = limited.env("FINALRIP_TOKEN", TOKEN).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.find_map(|line| {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["fields"]["address"].as_str().map(|address| address.parse::<std::net::SocketAddr>().unwrap())
+    });
+    let address = address.unwrap();
+    let many: Vec<_> = (0..80).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    assert!(lines.any(|line| line.contains("cannot accept a connection")), "there are not enough for all");
+    drop(many);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let request = request("GET", "/").header("token", TOKEN).body(Bytes::new()).unwrap();
+    runtime.block_on(common::send(address, request)).ok();
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
