@@ -14,13 +14,13 @@ use std::time::Duration;
 use finalrip_core::task::{Happening, LedgerOptions, SqliteLedger, SystemClock, TaskState, WorkId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use service::{Running, assert_frames, film, ledger_in, options, store_in, temporal};
+use service::{Running, assert_frames, film, ledger_in, options, store_in};
 
 /// A script that takes a while for each frame.
 fn slow() -> String {
     common::rips::over_source(
         "import time\ndef slow(n, f):\n    time.sleep(0.01)\n    return f\n\
-         clip = clip.std.AverageFrames([1, 2, 1]).std.ModifyFrame(clip, slow)",
+         clip = clip.std.AverageFrames([1, 2, 1])\nclip = clip.std.ModifyFrame(clip, slow)",
     )
 }
 
