@@ -72,6 +72,35 @@ fn assert_flat(frames: u32) {
     assert!(merge < most + 40 * FRAME, "{merge} bytes in the merge, and {most} at most before it");
 }
 
+/// The order of requests jumps at every chunk, and while scene cuts are looked for; there VapourSynth's caches would lose
+/// count, and keep every frame of every filter from then on.
+#[test]
+fn caches_keep_to_their_size_where_chunks_begin() {
+    const LARGE: i64 = 1280 * 720 * 3;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = scratch();
+    let body = "clip = core.std.BlankClip(format=vs.YUV420P8, width=640, height=360, length=300)\n\
+                big = clip.resize.Lanczos(1280, 720, format=vs.YUV420P16)\n\
+                mean = big.std.AverageFrames(weights=[1, 2, 3, 4, 3, 2, 1])\n\
+                soft = mean.std.Convolution(matrix=[1, 2, 1, 2, 4, 2, 1, 2, 1]).std.Median()\n\
+                mask = core.std.Expr([big, soft], 'x y - abs 64 * 65535 min').std.Maximum().std.Inflate()\n\
+                clip = core.std.MaskedMerge(soft, big, mask).resize.Spline36(640, 360, format=vs.YUV420P8)";
+    let options = RipOptions { workers: Some(1), chunk: ChunkLength::Frames(50), ..RipOptions::default() };
+    let command = EncodeCommand::parse("-c:v libx264 -preset ultrafast").unwrap();
+    let rip = Rip::new(Script::from_text(text_script(body)), command, folder.path().join("out.mkv")).options(options);
+    let mut held = Vec::new();
+    let report = rip.run(|event| {
+        if let RipEvent::ChunkFinished { .. } = event {
+            held.push(resident_bytes());
+        }
+    });
+    report.unwrap_or_else(|error| panic!("{}", whole_text(&error)));
+    eprintln!("after each chunk: {held:?} bytes");
+    let (first, last) = (held[0], held[held.len() - 1]);
+    assert_eq!(held.len(), 6);
+    assert!(last < first + 60 * LARGE, "resident memory grew from {first} to {last} bytes");
+}
+
 #[test]
 fn memory_stays_flat_over_four_minutes() {
     assert_flat(6_000);

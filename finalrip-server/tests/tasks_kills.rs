@@ -16,12 +16,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use service::{Running, assert_frames, film, ledger_in, options, store_in};
 
-/// A script that takes a while for each frame.
-fn slow() -> String {
-    common::rips::over_source(
-        "import time\ndef slow(n, f):\n    time.sleep(0.01)\n    return f\n\
-         clip = clip.std.AverageFrames([1, 2, 1])\nclip = clip.std.ModifyFrame(clip, slow)",
-    )
+/// A script that takes so many seconds for each frame.
+fn slow(seconds: f64) -> String {
+    common::rips::over_source(&format!(
+        "import time\ndef slow(n, f):\n    time.sleep({seconds})\n    return f\n\
+         clip = clip.std.AverageFrames([1, 2, 1])\nclip = clip.std.ModifyFrame(clip, slow)"
+    ))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +35,7 @@ async fn encoder_processes_may_be_killed_at_any_moment() {
     let ledger = SqliteLedger::open(folder.path().join("ledger.sqlite"), ledger_options, clock).unwrap();
     let running = Running::with(Arc::new(ledger), store_in(folder.path()), options(folder.path(), 2)).await;
     running.upload("k.mkv", &film()).await;
-    running.begin("k.mkv", &slow()).await;
+    running.begin("k.mkv", &slow(0.01)).await;
     let mut killed = 0;
     while killed < 12 {
         tokio::time::sleep(Duration::from_millis(random.random_range(20..500))).await;
@@ -163,7 +163,7 @@ async fn what_a_shutdown_interrupts_goes_on_afterwards_and_costs_no_attempt() {
     };
     let running = start().await;
     running.upload("s.mkv", &film).await;
-    running.begin("s.mkv", &slow()).await;
+    running.begin("s.mkv", &slow(0.06)).await;
     running.wait_for("s.mkv", |view| view.progress.clips.get(1).is_some_and(|clip| clip.frames > 2)).await;
     running.stop().await;
     let running = start().await;
