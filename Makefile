@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help demo test test-long bench lint setup clean
+.PHONY: help demo serve test test-long bench lint setup clean
 
 # rustup puts cargo there; a shell older than the installation does not know yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -12,6 +12,9 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 SETUP := bash scripts/setup.sh
 # Puts vspipe on PATH and tells the library where VSScript is.
 ENTER := source .venv/env.sh
+
+# Everything at once: building with different features would build the dependencies twice.
+FEATURES := finalrip-core/ledger-kit
 
 DEMO_SOURCE := examples/media/big_buck_bunny_720p.mp4
 DEMO_OUTPUT := target/demo/demo.mkv
@@ -32,15 +35,18 @@ demo: ## rip a clip of Big Buck Bunny, denoised and resized to 1080p, in chunks
 test: ## run every test but the long ones, documentation's examples included
 	@$(SETUP) test
 	$(ENTER)
-	cargo test --workspace --locked
-	# The service's groundwork is behind a feature that nothing switches on yet.
-	cargo test -p finalrip-core --locked --features ledger-kit --lib task::
+	cargo test --workspace --locked --features $(FEATURES)
+
+serve: ## start the server on 127.0.0.1:8848, with its data in ./finalrip-data (SERVE="--workers 2" for flags)
+	@$(SETUP) run
+	$(ENTER)
+	cargo run --release --locked -p finalrip-server -- serve $(SERVE)
 
 # --tests: without it cargo would also run the documentation examples that are marked as not to be compiled.
 test-long: ## run the tests that take minutes
 	@$(SETUP) test
 	$(ENTER)
-	cargo test --workspace --locked --tests -- --ignored
+	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored
 
 bench: ## measure: frames handed over per second, an encode against the pipe, a rip against chains of commands
 	@$(SETUP) test
@@ -50,8 +56,7 @@ bench: ## measure: frames handed over per second, an encode against the pipe, a 
 lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy -p finalrip-core --features ledger-kit --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features $(FEATURES) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
