@@ -60,6 +60,7 @@ pub struct Limits {
 #[expect(missing_docs, reason = "the list of settings documents each")]
 pub struct Tasks {
     pub attempts: u32,
+    pub clip_seconds: Option<f64>,
     pub lease_seconds: u64,
     pub link_hours: u32,
     pub source_cache_gib: u32,
@@ -163,6 +164,9 @@ impl Config {
             () if !(1..=1024).contains(&body_mib) => wrong("limits.body_mib", "1 to 1024"),
             () if request_seconds == 0 => wrong("limits.request_seconds", "at least 1"),
             () if idle_seconds == 0 => wrong("limits.idle_seconds", "at least 1"),
+            () if !self.tasks.clip_seconds.is_none_or(|seconds| seconds > 0.0 && seconds.is_finite()) => {
+                wrong("tasks.clip_seconds", "more than 0")
+            }
             () if !(1..=168).contains(&self.tasks.link_hours) => wrong("tasks.link_hours", "1 to 168"),
             () => Ok(()),
         }

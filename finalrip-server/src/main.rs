@@ -77,7 +77,7 @@ fn argument(setting: &'static finalrip_server::config::Setting) -> Arg {
     let argument = Arg::new(setting.path).long(setting.flag()).help(help).hide_possible_values(true);
     match setting.kind {
         Kind::Text => argument.value_name("TEXT"),
-        Kind::Number => argument.value_name("N"),
+        Kind::Number | Kind::Fraction => argument.value_name("N"),
         Kind::List => argument.value_name("A,B,..."),
         Kind::Switch => argument
             .value_name("true|false")

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use finalrip_core::ChunkLength;
 use finalrip_core::store::{Store, StoreError};
 use finalrip_core::task::{
     Confinement, EncoderProgram, Ledger, LedgerError, LedgerOptions, Limits, ProcessOptions, Service, ServiceOptions,
@@ -87,6 +88,7 @@ fn service_options(config: &Config, program: EncoderProgram) -> ServiceOptions {
     let mib = |size: Option<u32>| size.map(|mib| u64::from(mib) << 20);
     let mut options = ServiceOptions::new(config.data.clone(), program.clone());
     options.workers = config.workers;
+    options.clip = config.tasks.clip_seconds.map_or(ChunkLength::Auto, ChunkLength::Seconds);
     options.source_cache = u64::from(config.tasks.source_cache_gib) << 30;
     options.link_lifetime = Duration::from_secs(u64::from(config.tasks.link_hours) * 3600);
     options.process = ProcessOptions {

@@ -129,6 +129,7 @@ impl Layers {
         let value = match setting.kind {
             Kind::Text => Value::String(text.to_owned()),
             Kind::Number => Value::Integer(text.trim().parse().map_err(|_| wrong("it is a whole number"))?),
+            Kind::Fraction => Value::Float(text.trim().parse().map_err(|_| wrong("it is a number"))?),
             Kind::Switch => Value::Boolean(text.trim().parse().map_err(|_| wrong("it is true or false"))?),
             Kind::List => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -242,9 +243,11 @@ mod tests {
             ("PATH", "/"),
         ];
         let file = file.environment(variables.map(|(name, value)| (name.into(), value.into()))).unwrap();
+        let file = set(file, "tasks.clip_seconds", "0.5");
         let config = set(file, "workers", "5").config().unwrap();
         assert_eq!((config.workers, config.limits.body_mib, config.limits.connections), (5, 4, 9));
         assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!(config.tasks.clip_seconds, Some(0.5));
     }
 
     #[test]
@@ -274,6 +277,9 @@ mod tests {
             ("cors_origins = [\"example.org\"]", "cors_origins"),
             ("[limits]\nconnections = 0", "limits.connections"),
             ("[tasks]\nlink_hours = 200", "tasks.link_hours"),
+            ("[tasks]\nclip_seconds = 0", "tasks.clip_seconds"),
+            ("[tasks]\nclip_seconds = nan", "tasks.clip_seconds"),
+            ("[tasks]\nclip_seconds = \"long\"", "invalid type"),
             ("[log]\nformat = \"xml\"", "unknown variant"),
             ("[s3]\nbucket = \"b\"", "credentials"),
         ] {

@@ -7,6 +7,8 @@ pub enum Kind {
     Text,
     /// A whole number, not negative.
     Number,
+    /// A number, perhaps with a fraction.
+    Fraction,
     /// `true` or `false`.
     Switch,
     /// Texts: an array in the file, separated by commas elsewhere.
@@ -87,6 +89,11 @@ pub const SETTINGS: &[Setting] = &[
     optional("limits.upload_gib", Kind::Number, "Size of an upload (default: no limit)"),
     setting("limits.shutdown_seconds", Kind::Number, "20", "Time for answers and workers to end after a signal"),
     setting("tasks.attempts", Kind::Number, "3", "How often a clip is tried before its task fails"),
+    optional(
+        "tasks.clip_seconds",
+        Kind::Fraction,
+        "Length of the clips that a film is encoded in (default: by its length, at most 60)",
+    ),
     setting("tasks.lease_seconds", Kind::Number, "30", "How long work is a worker's without a sign of life"),
     setting("tasks.link_hours", Kind::Number, "48", "How long signed links hold; S3 allows 168"),
     setting("tasks.source_cache_gib", Kind::Number, "100", "Room for sources fetched from a remote store"),
