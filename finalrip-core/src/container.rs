@@ -1,6 +1,6 @@
 //! Containers: the one place where timestamps are rescaled, and the file that is partial until it is published.
 
-#[cfg(any(test, feature = "tasks"))]
+#[cfg_attr(not(any(test, feature = "tasks")), allow(dead_code, reason = "only the service cuts clips"))]
 pub(crate) mod cut;
 mod merge;
 mod partial;

@@ -102,6 +102,8 @@ struct Inner {
     /// Signs links to what this service serves itself.
     links: Signer,
     helpers: Semaphore,
+    /// Held while the objects of a cleared task are deleted.
+    clearing: tokio::sync::Mutex<()>,
     stored: AtomicU64,
     fetched: AtomicU64,
 }
@@ -160,6 +162,7 @@ impl Service {
             cuts: Cuts::default(),
             links,
             helpers: Semaphore::new(HELPERS),
+            clearing: tokio::sync::Mutex::default(),
             stored: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             options,
@@ -262,6 +265,13 @@ impl Inner {
     /// The second part of clearing a task: waits for what still runs of it, and deletes everything.
     async fn finish_clearing(&self, video: &VideoKey, task: super::TaskId) -> TaskResult<()> {
         self.running.wait_for_end(task).await;
+        let _alone = self.clearing.lock().await;
+        // Somebody else may have finished it meanwhile, and a client uploaded under the same key again.
+        match self.ledger.task(video.as_str()).await {
+            Ok(found) if found.id == task && found.state == TaskState::Clearing => {}
+            Ok(_) | Err(LedgerError::UnknownTask) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
         self.store.delete_task(video).await?;
         self.sources.forget(video)?;
         Ok(self.ledger.forget(task).await?)

@@ -67,6 +67,20 @@ impl Service {
 }
 
 impl Inner {
+    /// Waits until a task is being cleared, or is gone.
+    async fn wait_until_cleared(&self, progress: &TaskProgress) {
+        let mut changes = self.ledger.changes();
+        loop {
+            let gone = match self.ledger.task(&progress.task.key).await {
+                Ok(task) => task.id != progress.task.id || task.state == TaskState::Clearing,
+                Err(error) => error == LedgerError::UnknownTask,
+            };
+            if gone || !changes.wait().await {
+                return;
+            }
+        }
+    }
+
     async fn cut(&self, progress: &TaskProgress, clip: &ClipProgress, key: &ObjectKey) -> TaskResult<()> {
         // Before looking whether it may: clearing waits for whoever has entered.
         let _running = self.running.enter(progress.task.id);
@@ -92,7 +106,11 @@ impl Inner {
             process.perform(&order, &mut |_| {}).await.map(|_| (process, output))
         });
         let failed = |reason: String| TaskError::Process(format!("clip {} cannot be cut: {reason}", clip.index));
-        let (process, output) = match cut.await {
+        let ended = tokio::select! {
+            ended = cut => ended,
+            () = self.wait_until_cleared(progress) => return Err(LedgerError::UnknownTask.into()),
+        };
+        let (process, output) = match ended {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => return Err(failed(error.into_failure().reason)),
             Err(_) => return Err(failed("it takes too long".to_owned())),

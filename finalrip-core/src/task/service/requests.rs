@@ -104,10 +104,10 @@ impl Service {
     /// # Errors
     /// [`LedgerError::NoSuchClip`], [`TaskError::Command`], [`TaskError::Script`].
     pub async fn retry_encode(&self, video: &str, index: u32, overrides: Overrides) -> TaskResult<()> {
-        let found = self.0.ledger.progress(video).await;
-        let known = found.is_ok_and(|progress| progress.clips.iter().any(|clip| clip.index == index));
-        if !known {
-            return Err(LedgerError::NoSuchClip.into());
+        match self.0.ledger.progress(video).await {
+            Ok(progress) if progress.clips.iter().any(|clip| clip.index == index) => {}
+            Ok(_) | Err(LedgerError::UnknownTask) => return Err(LedgerError::NoSuchClip.into()),
+            Err(error) => return Err(error.into()),
         }
         self.check(overrides.script.as_deref(), overrides.command.as_deref()).await?;
         Ok(self.0.ledger.retry_encode(video, index, overrides).await?)
