@@ -150,8 +150,8 @@ impl From<CommandError> for Error {
 }
 
 /// The error's text and that of everything that caused it, on one level each.
-pub(crate) fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 

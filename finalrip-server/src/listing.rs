@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use finalrip_core::store::{Access, VideoKey};
+use finalrip_core::store::{Access, LONGEST_LINK, VideoKey};
 use finalrip_core::task::{TaskFilter, TaskRecord, TaskState};
 use hyper::StatusCode;
 use tokio::sync::Mutex as AsyncMutex;
@@ -48,7 +48,7 @@ impl Links {
 }
 
 /// The longest time that S3 lets a link hold, less an interval and a minute for what is on its way.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60 - 660);
+const LONGEST: Duration = Duration::from_secs(LONGEST_LINK.as_secs() - INTERVAL.as_secs() - 60);
 
 /// Which list: the three flags, and the base of its links.
 type Which = ([bool; 3], String);

@@ -13,10 +13,6 @@ use crate::fields::Fields;
 use crate::request::Call;
 use crate::wire::{self, Answer, Clip, Figures, Progress, Task};
 
-/// How long a clip may take if nobody says more.
-const CLIP_TIME: Duration = Duration::from_secs(20 * 60);
-/// How long an unsliced task may take.
-const WHOLE_TIME: Duration = Duration::from_secs(48 * 60 * 60);
 /// The least number of minutes that is taken for a time limit.
 const LEAST_MINUTES: i64 = 2;
 /// The most: a year.
@@ -46,13 +42,13 @@ impl App {
         let fields = call.form(&self.config.limits).await?;
         let (service, video) = (self.service.clone(), video_key(&fields)?);
         let slice = fields.flag("slice")?.unwrap_or(true);
-        let timeout = minutes(&fields)?.unwrap_or(CLIP_TIME);
+        // Clients send the time for a clip along; it says nothing about the whole film.
+        let timeout = minutes(&fields)?.filter(|_| slice);
         let request = StartRequest {
             script: script(fields.required("script")?),
             command: command(fields.required("encode_param")?)?,
             slice,
-            // Clients send the time for a clip along; it says nothing about the whole film.
-            timeout: Some(if slice { timeout } else { WHOLE_TIME }),
+            timeout,
             queue: queue(&fields)?.unwrap_or_default(),
         };
         to_the_end(async move { service.start(&video, request).await }).await?;

@@ -17,7 +17,7 @@ use crate::frames::FrameSource;
 use crate::report::Progress;
 use crate::script::Clip;
 use crate::timing::Timing;
-use crate::units::{FrameRange, Rational};
+use crate::units::FrameRange;
 
 use super::event::RipReport;
 use super::plan::Plan;
@@ -59,7 +59,6 @@ pub struct Stages {
 pub struct StagedPlan {
     plan: Plan,
     timing: Timing,
-    frame_rate: Option<Rational>,
 }
 
 /// What is known of an encoded chunk beside its file.
@@ -95,23 +94,17 @@ impl StagedPlan {
         &self.plan
     }
 
-    /// The rate of the script's output; `None` when it has none of its own.
-    #[must_use]
-    pub fn frame_rate(&self) -> Option<Rational> {
-        self.frame_rate
-    }
-
     /// The same chunks, with so many threads for each encoder.
     #[must_use]
     pub fn with_threads(&self, threads: usize) -> Self {
         let plan = Plan { threads: Some(threads), ..self.plan.clone() };
-        Self { plan, ..self.clone() }
+        Self { plan, timing: self.timing }
     }
 
     /// The same chunks for a clip whose frames are not evenly spaced.
     #[must_use]
     pub fn variable(&self) -> Self {
-        Self { timing: Timing::Variable, ..self.clone() }
+        Self { plan: self.plan.clone(), timing: Timing::Variable }
     }
 }
 
@@ -153,7 +146,7 @@ impl Stages {
         let clip = self.clip()?;
         let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
         let (plan, timing) = run::make_plan(&self.job, &clip, &source)?;
-        Ok(StagedPlan { plan, timing, frame_rate: clip.info().frame_rate })
+        Ok(StagedPlan { plan, timing })
     }
 
     /// Encodes one chunk into the Matroska file `path`, and verifies it: the number of pictures, a keyframe at its start.

@@ -92,7 +92,7 @@ fn stem(target: &FilePath) -> String {
     format!(".{beginning}.{}.", short_digest(&name, 4))
 }
 
-fn short_digest(text: &str, bytes: usize) -> String {
+pub(crate) fn short_digest(text: &str, bytes: usize) -> String {
     Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -9,8 +9,8 @@ use super::key::{self, ObjectKey};
 use super::sign::{Access, Granted, LinkRefused, STRICT};
 use super::{Place, Store, attachment, path_of};
 
-/// The longest time that S3 lets a link hold.
-const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest time that S3 lets a link hold: seven days.
+pub const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A key as the path of a link: its slashes stay.
 const LINK_PATH: &AsciiSet = &STRICT.remove(b'/');

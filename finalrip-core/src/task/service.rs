@@ -29,13 +29,14 @@ use self::clip::Cuts;
 use self::running::Running;
 use self::sources::Sources;
 use self::worker::{Worker, stopped};
-use super::error::LedgerError;
+use super::error::{LedgerError, LedgerResult};
 use super::ledger::Ledger;
 use super::process::{EncoderProgram, ProcessOptions, sweep_scratch};
-use super::records::{Counters, Lease, LeaseInfo, TaskFilter};
+use super::records::{Counters, Lease, LeaseInfo, TaskFilter, TaskId};
 use super::state::TaskState;
+use crate::error::chain;
 use crate::rip::plan::ChunkLength;
-use crate::store::{ObjectKey, Signer, Store, VideoKey};
+use crate::store::{LONGEST_LINK, ObjectKey, Signer, Store, VideoKey};
 
 /// How often overdue leases are ended.
 const EXPIRY: Duration = Duration::from_secs(2);
@@ -138,7 +139,7 @@ impl Service {
         let sources = Sources::open(store.clone(), &folder, options.source_cache)?;
         let swept = make_folder(&scratch).and_then(|()| worker::sweep_copies(&scratch));
         let swept = swept.and_then(|()| sweep_scratch(&scratch));
-        let swept = swept.map_err(|error| failed("cannot tidy up", &scratch, &error))?;
+        let swept = swept.map_err(TaskError::at("cannot tidy up", &scratch))?;
         if swept > 0 {
             tracing::info!(folders = swept, "removed what killed processes had left");
         }
@@ -147,11 +148,11 @@ impl Service {
         match unfinished {
             Ok(Ok(0)) => {}
             Ok(Ok(removed)) => tracing::info!(removed, "removed unfinished uploads"),
-            Ok(Err(error)) => tracing::error!("unfinished uploads stay for now: {}", error::with_causes(&error)),
+            Ok(Err(error)) => tracing::error!("unfinished uploads stay for now: {}", chain(&error)),
             Err(_) => tracing::error!("unfinished uploads stay for now: the store does not answer"),
         }
         let secret = folder.join("link-secret");
-        let links = Signer::open(&secret).map_err(|error| failed("cannot keep a secret in", &secret, &error))?;
+        let links = Signer::open(&secret).map_err(TaskError::at("cannot keep a secret in", &secret))?;
         let threads = (options.workers > 1).then(|| crate::rip::share_of(options.workers));
         Ok(Self(Arc::new(Inner {
             ledger,
@@ -250,20 +251,26 @@ impl Inner {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Whether a task is gone or being cleared. Another one may have its key by now.
+    async fn is_over(&self, key: &str, task: TaskId) -> LedgerResult<bool> {
+        match self.ledger.task(key).await {
+            Ok(found) => Ok(found.id != task || found.state == TaskState::Clearing),
+            Err(LedgerError::UnknownTask) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes an object that was stored for a lease which has ended meanwhile, if its task is gone: otherwise the next
     /// attempt replaces it.
     async fn take_back(&self, lease: &Lease, key: &ObjectKey) {
-        let gone = match self.ledger.task(&lease.key).await {
-            Ok(task) => task.id != lease.task || task.state == TaskState::Clearing,
-            Err(error) => error == LedgerError::UnknownTask,
-        };
-        if gone && let Err(error) = self.store.delete(key).await {
+        let over = self.is_over(&lease.key, lease.task).await == Ok(true);
+        if over && let Err(error) = self.store.delete(key).await {
             tracing::warn!(%key, "the object of a cleared task stays: {error}");
         }
     }
 
     /// The second part of clearing a task: waits for what still runs of it, and deletes everything.
-    async fn finish_clearing(&self, video: &VideoKey, task: super::TaskId) -> TaskResult<()> {
+    async fn finish_clearing(&self, video: &VideoKey, task: TaskId) -> TaskResult<()> {
         self.running.wait_for_end(task).await;
         let _alone = self.clearing.lock().await;
         // Somebody else may have finished it meanwhile, and a client uploaded under the same key again.
@@ -314,7 +321,6 @@ async fn tidy(service: Arc<Inner>, mut stop: watch::Receiver<bool>) {
 }
 
 fn check_options(options: &ServiceOptions) -> TaskResult<()> {
-    const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     if options.link_lifetime < Duration::from_secs(1) || options.link_lifetime > LONGEST_LINK {
         let reason = "from one second to seven days, which is S3's limit".to_owned();
         return Err(TaskError::Setting { option: "link_lifetime", reason });
@@ -325,8 +331,4 @@ fn check_options(options: &ServiceOptions) -> TaskResult<()> {
 fn make_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-fn failed(action: &'static str, path: &Path, error: &std::io::Error) -> TaskError {
-    TaskError::Folder { action, path: path.to_owned(), reason: error.to_string() }
 }

@@ -1,5 +1,6 @@
 //! A bucket over a real connection, with a server that says what the test wants.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +27,12 @@ async fn server(answer: Answer) -> Server {
             tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&seen)));
         }
     });
+    let retries = Retries { time_out: Duration::from_secs(2), ..impatient() };
+    Server { requests, store: store_at(address, retries) }
+}
+
+/// A store over the bucket that is served at an address, or should be.
+fn store_at(address: SocketAddr, retries: Retries) -> Store {
     let credentials = Credentials { access_key: "id".into(), secret_key: "hidden".into(), session_token: None };
     let config = S3Config {
         endpoint: Some(format!("http://{address}")),
@@ -35,9 +42,9 @@ async fn server(answer: Answer) -> Server {
         path_style: true,
         allow_http: true,
         credentials,
-        retries: Retries { time_out: Duration::from_secs(2), ..impatient() },
+        retries,
     };
-    Server { requests, store: Store::open(&StoreConfig::S3(Box::new(config))).unwrap() }
+    Store::open(&StoreConfig::S3(Box::new(config))).unwrap()
 }
 
 async fn serve(mut stream: TcpStream, answer: Arc<Answer>, seen: Arc<Mutex<Vec<String>>>) -> Option<()> {
@@ -112,18 +119,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert!(matches!(error, StoreError::Unavailable { attempts: 10, .. }), "{error:?}");
     let text = format!("{error:?}");
     assert!(!text.contains("hidden") && !text.contains("X-Amz-Signature"), "{text}");
-    let credentials = Credentials { access_key: "id".into(), secret_key: "hidden".into(), session_token: None };
-    let config = S3Config {
-        endpoint: Some(format!("http://{free}")),
-        public_endpoint: None,
-        region: "garage".into(),
-        bucket: "films".into(),
-        path_style: true,
-        allow_http: true,
-        credentials,
-        retries: impatient(),
-    };
-    server.store = Store::open(&StoreConfig::S3(Box::new(config))).unwrap();
+    server.store = store_at(free, impatient());
     assert!(server.store.head(&video("a").source()).await.unwrap_err().is_retriable());
 }
 

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::Setup;
 use super::{Confinement, Limits, python};
+use crate::error::chain;
 
 /// The rights that are asked for: all of Linux 6.12. Later ones were not tried yet.
 const RIGHTS: ABI = ABI::V6;
@@ -257,11 +258,6 @@ fn graphics() -> Vec<PathBuf> {
     let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
     let is_one = |name: &str| GRAPHICS.iter().any(|start| name.starts_with(start));
     entries.filter(|entry| entry.file_name().to_str().is_some_and(is_one)).map(|entry| entry.path()).collect()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::store::{Access, ObjectKey, STRICT, VideoKey};
 use crate::task::error::LedgerError;
 use crate::task::process::{EncoderProcess, Order, Scope};
 use crate::task::records::{ClipProgress, TaskProgress};
-use crate::task::state::TaskState;
 
 /// How long a cut may take; it copies at most the whole source.
 const LONGEST_CUT: Duration = Duration::from_secs(60 * 60);
@@ -71,11 +70,8 @@ impl Inner {
     async fn wait_until_cleared(&self, progress: &TaskProgress) {
         let mut changes = self.ledger.changes();
         loop {
-            let gone = match self.ledger.task(&progress.task.key).await {
-                Ok(task) => task.id != progress.task.id || task.state == TaskState::Clearing,
-                Err(error) => error == LedgerError::UnknownTask,
-            };
-            if gone || !changes.wait().await {
+            let over = self.is_over(&progress.task.key, progress.task.id).await == Ok(true);
+            if over || !changes.wait().await {
                 return;
             }
         }
@@ -84,8 +80,7 @@ impl Inner {
     async fn cut(&self, progress: &TaskProgress, clip: &ClipProgress, key: &ObjectKey) -> TaskResult<()> {
         // Before looking whether it may: clearing waits for whoever has entered.
         let _running = self.running.enter(progress.task.id);
-        let task = self.ledger.task(&progress.task.key).await?;
-        if task.id != progress.task.id || task.state == TaskState::Clearing {
+        if self.is_over(&progress.task.key, progress.task.id).await? {
             return Err(LedgerError::UnknownTask.into());
         }
         let _turn = self.helpers.acquire().await;

@@ -1,6 +1,10 @@
 //! What the service refuses, and what keeps it from working.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use crate::encoder::command::CommandError;
+use crate::error::chain;
 use crate::store::{KeyError, ObjectKey, StoreError};
 use crate::task::error::LedgerError;
 
@@ -16,7 +20,7 @@ pub enum TaskError {
     Ledger(#[from] LedgerError),
 
     /// The store refuses it, or cannot be used.
-    #[error("{}", with_causes(.0))]
+    #[error("{}", chain(.0))]
     Store(#[from] StoreError),
 
     /// The text is not a video key.
@@ -63,7 +67,7 @@ pub enum TaskError {
         /// What was to be done.
         action: &'static str,
         /// The folder or file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// The operating system's reason.
         reason: String,
     },
@@ -98,6 +102,11 @@ impl TaskError {
     /// An object that belongs to a task, in the way of something else.
     pub(super) fn taken(object: &ObjectKey, video: &str) -> Self {
         Self::KeyTaken { object: object.to_string(), video: video.to_owned() }
+    }
+
+    /// For `map_err`: the operating system's reason why a folder or a file of the service cannot be used.
+    pub(super) fn at<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |error| Self::Folder { action, path: path.to_owned(), reason: error.to_string() }
     }
 
     /// Whose affair it is.
@@ -137,10 +146,4 @@ fn store_kind(error: &StoreError) -> ErrorKind {
         StoreError::Full { .. } | StoreError::Unavailable { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }
-}
-
-/// An error with its causes, for people.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -14,7 +14,7 @@ use crate::task::state::TaskState;
 /// How long a script may take to be compiled; it is never run for that.
 const COMPILATION: Duration = Duration::from_secs(60);
 
-/// How long one clip may take when nobody says, and the shortest time that can be meant.
+/// How long one clip may take when nobody says.
 const CLIP_TIME: Duration = Duration::from_secs(20 * 60);
 
 /// How long the one clip of an unsliced task may take when nobody says.

@@ -12,10 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
-
 use super::error::{TaskError, TaskResult};
-use crate::store::{Store, StoredObject, VideoKey};
+use crate::store::{Store, StoredObject, VideoKey, short_digest};
 
 /// Finds and keeps sources. One for a service.
 #[derive(Debug)]
@@ -50,9 +48,9 @@ impl Sources {
     pub(super) fn open(store: Store, data: &Path, limit: u64) -> TaskResult<Self> {
         let (cache, downloads) = (data.join("cache"), data.join("sources"));
         for folder in [&cache, &downloads] {
-            fs::create_dir_all(folder).map_err(failed("cannot make the folder", folder))?;
+            fs::create_dir_all(folder).map_err(TaskError::at("cannot make the folder", folder))?;
         }
-        let absolute = |path: PathBuf| fs::canonicalize(&path).map_err(failed("cannot open the folder", &path));
+        let absolute = |path: PathBuf| fs::canonicalize(&path).map_err(TaskError::at("cannot open the folder", &path));
         let (cache, downloads) = (absolute(cache)?, absolute(downloads)?);
         Ok(Self { store, cache, downloads, limit, used: Mutex::default() })
     }
@@ -71,7 +69,7 @@ impl Sources {
         };
         let cache = self.cache.join(&name);
         let source = cache.join(file_name(video));
-        link(&cache, &source, &file).map_err(failed("cannot write to", &cache))?;
+        link(&cache, &source, &file).map_err(TaskError::at("cannot write to", &cache))?;
         drop(_alone);
         Ok(Place { source, file, cache, e_tag: object.e_tag, _held: held })
     }
@@ -88,11 +86,11 @@ impl Sources {
         if size.is_ok_and(|size| size == object.size) {
             // What was used last is given up last.
             let touch = || fs::File::open(&folder)?.set_modified(SystemTime::now());
-            touch().map_err(failed("cannot write to", &folder))?;
+            touch().map_err(TaskError::at("cannot write to", &folder))?;
             return Ok(file);
         }
-        self.make_room(object.size, name).map_err(failed("cannot make room in", &self.downloads))?;
-        fs::create_dir_all(&folder).map_err(failed("cannot make the folder", &folder))?;
+        self.make_room(object.size, name).map_err(TaskError::at("cannot make room in", &self.downloads))?;
+        fs::create_dir_all(&folder).map_err(TaskError::at("cannot make the folder", &folder))?;
         self.store.download(&video.source(), &file).await?;
         Ok(file)
     }
@@ -149,11 +147,11 @@ impl Sources {
 
     fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<()> {
         for folder in [&self.downloads, &self.cache] {
-            let entries = fs::read_dir(folder).map_err(failed("cannot list", folder))?;
+            let entries = fs::read_dir(folder).map_err(TaskError::at("cannot list", folder))?;
             for entry in entries.filter_map(Result::ok) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if which(&name) {
-                    self.give_up(&name).map_err(failed("cannot remove", &entry.path()))?;
+                    self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
                 }
             }
         }
@@ -167,8 +165,7 @@ fn prefix(video: &VideoKey) -> String {
 }
 
 fn short(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+    short_digest(text, 12)
 }
 
 /// `source` and the key's extension, if it is one that demuxers know things by.
@@ -205,10 +202,6 @@ fn remove(path: &Path) -> io::Result<()> {
 fn size_of(folder: &Path) -> io::Result<u64> {
     let sizes = fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len()));
     sizes.sum()
-}
-
-fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> TaskError + 'a {
-    move |error| TaskError::Folder { action, path: path.to_owned(), reason: error.to_string() }
 }
 
 #[cfg(test)]

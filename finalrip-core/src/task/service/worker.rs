@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 
 use super::Inner;
-use super::error::{TaskError, TaskResult, with_causes};
+use super::error::{TaskError, TaskResult};
 use super::sources::Place;
+use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
 use crate::task::error::{LedgerError, LedgerResult};
 use crate::task::process::{Answer, EncoderProcess, Order, ProcessError, Scope};
@@ -336,7 +337,7 @@ impl Fetched {
             none => {
                 let folder = &service.options.process.scratch;
                 let made = tempfile::Builder::new().prefix(COPIES).tempdir_in(folder);
-                none.insert(made.map_err(|error| super::failed("cannot make a folder in", folder, &error))?)
+                none.insert(made.map_err(TaskError::at("cannot make a folder in", folder))?)
             }
         };
         let file = copies.path().join(format!("{index}.mkv"));
@@ -462,7 +463,7 @@ fn timed_out(limit: Duration) -> Failure {
 
 fn failed(error: &TaskError) -> Stopped {
     let permanent = matches!(error, TaskError::NoSource | TaskError::Key(_));
-    Stopped::Failed(Failure { reason: with_causes(error), log: String::new(), permanent })
+    Stopped::Failed(Failure { reason: chain(error), log: String::new(), permanent })
 }
 
 fn broken(error: ProcessError) -> Stopped {
