@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 pub const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
 pub const SECRET_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -110,10 +112,12 @@ impl Garage {
         let rules = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod>\
              <AllowedMethod>HEAD</AllowedMethod><AllowedMethod>PUT</AllowedMethod><AllowedHeader>*</AllowedHeader>\
              <ExposeHeader>Content-Range</ExposeHeader><ExposeHeader>ETag</ExposeHeader></CORSRule></CORSConfiguration>";
+        let hash: String = Sha256::digest(rules).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut curl = Command::new("curl");
         curl.args(["-sSf", "-X", "PUT", "--aws-sigv4", "aws:amz:garage:s3"]);
-        curl.args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}"), "--data-binary", rules]);
-        let done = curl.arg(format!("{}/films?cors", self.endpoint())).output().unwrap();
+        curl.args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")]);
+        curl.args(["-H", &format!("x-amz-content-sha256: {hash}"), "--data-binary", rules]);
+        let done = curl.arg(format!("{}/films?cors=", self.endpoint())).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
