@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs whatever is missing to build, run and test FinalRip. Quick and silent when nothing is.
 #
-# Usage: scripts/setup.sh [build|lint|run|test]
+# Usage: scripts/setup.sh [build|lint|run|test|test-long]
 #   build  Rust (checked, never installed), libav's development packages, libclang, nasm, a C compiler
 #   lint   build, and a look whether rustfmt and clippy are there
 #   run    build, and .venv with VapourSynth and bestsource, made known to libvsscript  (the default)
-#   test   run, and the programs that the tests judge by: ffmpeg, mkvmerge, valgrind
+#   test   run, and the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, and schemathesis in .tools
+#   test-long  test, a browser (chromium), and Garage, an S3 store, which is built into .tools
 #
 # Debian 12 and 13 and Ubuntu 24.04, as root or with sudo. Elsewhere it uses what it finds and names what it misses.
 # FINALRIP_PYTHON names the Python to build .venv with, in place of the search in find_python.
@@ -17,6 +18,7 @@ tools=$root/.tools
 readonly root venv tools
 readonly minimum_python=3.12
 readonly uv_release=0.13.9 uv_python=3.13
+readonly garage_release=2.5.0
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -94,6 +96,12 @@ packages_to_judge() {
   { exists ffmpeg && exists ffprobe; } || echo ffmpeg
   exists mkvmerge || echo mkvtoolnix
   exists valgrind || echo valgrind libc6-dbg
+}
+
+# A browser that drives the API as a web page, and what a bucket's rules are set with.
+packages_to_browse() {
+  [ -n "${FINALRIP_CHROMIUM:-}" ] || exists chromium || echo chromium
+  exists curl || echo curl
 }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -266,12 +274,43 @@ write_env() {
   [ "$(cat "$venv/env.sh" 2>/dev/null)" = "$text" ] || echo "$text" >"$venv/env.sh"
 }
 
+# ---- what the tests judge by, beside the distribution's packages ----
+
+# An environment of its own: .venv is what scripts see, and what a server needs.
+judges_are_there() {
+  "$tools/judges/bin/python" -I -c '' 2>/dev/null &&
+    grep -qF "$tools/judges/" "$tools/judges/bin/schemathesis" 2>/dev/null &&
+    cmp -s "$root/scripts/requirements-judges.txt" "$tools/judges/requirements.txt"
+}
+
+provide_judges() {
+  judges_are_there && return
+  say "installing schemathesis into .tools"
+  quietly "$venv/bin/python" -I -m venv --clear "$tools/judges" || die "cannot make $tools/judges"
+  quietly "$tools/judges/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+    --requirement "$root/scripts/requirements-judges.txt" || die "pip could not install scripts/requirements-judges.txt"
+  cp "$root/scripts/requirements-judges.txt" "$tools/judges/requirements.txt"
+}
+
+has_garage() { [ -x "$tools/bin/garage" ] && grep -qF "\"garage $garage_release " "$tools/.crates.toml" 2>/dev/null; }
+
+# What is built so far is kept until all is: an interrupted build goes on. Optimised a little, for tests: the rest takes longer
+# than it saves.
+provide_garage() {
+  [ -z "${FINALRIP_GARAGE:-}" ] || return 0
+  has_garage && return
+  say "building Garage $garage_release into .tools; that takes many minutes, once"
+  quietly env CARGO_TARGET_DIR="$tools/garage-build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --locked "garage@$garage_release" \
+    --no-default-features --features bundled-libs,sqlite --root "$tools" || die "Garage $garage_release could not be built"
+  rm -rf "$tools/garage-build"
+}
+
 # ---- what is asked for ----
 
 level=${1:-run}
 case $level in
-  build | lint | run | test) ;;
-  *) die "unknown level '$level'; it is build, lint, run or test" ;;
+  build | lint | run | test | test-long) ;;
+  *) die "unknown level '$level'; it is build, lint, run, test or test-long" ;;
 esac
 
 cd "$root"
@@ -279,10 +318,13 @@ check_rust
 [ "$level" != lint ] || check_rust_lints
 case $level in
   test) provide packages_to_build packages_to_judge ;;
+  test-long) provide packages_to_build packages_to_judge packages_to_browse ;;
   *) provide packages_to_build ;;
 esac
-case $level in run | test)
+case $level in run | test | test-long)
   provide_vapoursynth
   write_env
   ;;
 esac
+case $level in test | test-long) provide_judges ;; esac
+[ "$level" != test-long ] || provide_garage
