@@ -48,10 +48,10 @@ test-long: ## run the tests that take minutes, and those against Garage and in a
 	$(ENTER)
 	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored
 
-bench: ## measure: frames handed over per second, an encode against the pipe, a rip against chains of commands
+bench: ## measure: frames handed over a second, an encode against the pipe, a rip against chains of commands, the server under load
 	@$(SETUP) test
 	$(ENTER)
-	cargo bench --locked --bench handover --bench pipe --bench rip
+	cargo bench --locked --workspace --bench handover --bench pipe --bench rip --bench server
 
 lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint
