@@ -28,7 +28,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[finalrip.Client
     program = Path(os.environ.get("FINALRIP_SERVER", ROOT / "target/debug/finalrip-server"))
     assert program.is_file(), f"{program} is not built; `make test` builds it"
     data = tmp_path_factory.mktemp("server")
-    environment = {**os.environ, "FINALRIP_TOKEN": "a token that is long enough", "RUST_LOG": "info"}
+    environment = {**os.environ, "FINALRIP_TOKEN": "a-token-that-is-long-enough", "RUST_LOG": "info"}
     command = [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--workers", "1"]
     log = open(data / "log", "w+")
     server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -42,7 +42,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[finalrip.Client
             threading.Event().wait(0.1)
             assert server.poll() is None, (data / "log").read_text()
         assert address, (data / "log").read_text()
-        yield finalrip.Client(f"http://127.0.0.1:{address}", "a token that is long enough")
+        yield finalrip.Client(f"http://127.0.0.1:{address}", "a-token-that-is-long-enough")
     finally:
         server.terminate()
         server.wait(30)
@@ -80,7 +80,7 @@ def test_what_the_server_refuses_is_an_error_with_its_reason(client: finalrip.Cl
     with pytest.raises(finalrip.ServerError, match="does not exist"):
         client.new("nothing.mkv")
     with pytest.raises(finalrip.ServerError, match="(?i)token|unauthori"):
-        finalrip.Client(client._base, "another token").tasks()
+        finalrip.Client(client._base, "another-token").tasks()
     with pytest.raises(finalrip.ServerError, match="cannot be reached"):
         finalrip.Client("http://127.0.0.1:1", "token").ping()
     with pytest.raises(finalrip.SettingError):

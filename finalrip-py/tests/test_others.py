@@ -39,7 +39,7 @@ def test_a_clip_that_numpy_makes(tmp_path: Path) -> None:
 VSJETPACK = """\
 from vsrgtools import gauss_blur, unsharpen
 from vskernels import Lanczos
-from vstools import core, depth, initialize_clip, set_output
+from vstools import core, depth, initialize_clip
 import os
 
 src = initialize_clip(core.bs.VideoSource(os.environ["FINALRIP_SOURCE"]), bits=16)[:24]

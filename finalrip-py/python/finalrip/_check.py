@@ -22,7 +22,7 @@ def _is_subinterpreter() -> bool:
         import _interpreters as interpreters  # type: ignore[import-not-found, unused-ignore]  # Python 3.13
     except ImportError:
         try:
-            import _xxsubinterpreters as interpreters  # type: ignore[no-redef, unused-ignore]
+            import _xxsubinterpreters as interpreters  # type: ignore[no-redef, import-not-found, unused-ignore]
         except ImportError:
             return False
     current = interpreters.get_current()

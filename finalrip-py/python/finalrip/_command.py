@@ -19,9 +19,9 @@ class EncodeCommand(Record):
     Two dialects are understood: ffmpeg's, and the encoders' own (`x264`, `x265`, `SvtAv1EncApp`, `rav1e`). The text is
     split as a shell would split it and never given to one.
 
-    >>> command = EncodeCommand.parse("x265 --crf 16 --preset slow -o OUT -")
+    >>> command = EncodeCommand.parse("ffmpeg -i - -c:v libx265 -crf 16 -preset slow out.mkv")
     >>> command.encoder, command.options["crf"], command.output
-    ('libx265', '16', 'OUT')
+    ('libx265', '16', 'out.mkv')
     >>> EncodeCommand.parse("-c:v libx265 -presett slow")
     Traceback (most recent call last):
         ...

@@ -2,6 +2,8 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, final
 
+__all__ = ["CancelToken", "Source", "encode", "encoders", "libav_version", "parse_command", "rip", "version"]
+
 @final
 class CancelToken:
     """Stops an encode or a rip from any thread. It cannot be taken back."""
