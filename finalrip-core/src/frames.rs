@@ -168,6 +168,15 @@ pub trait FrameSource: Send + Sync {
     /// Called about once a second while frames are taken: the time to give back memory that is kept without need. Does
     /// nothing by default.
     fn tidy(&self) {}
+
+    /// Called where the order of requests jumps: the caches that made the last frames are of no use for the next. Does
+    /// nothing by default.
+    fn clear_caches(&self) {}
+
+    /// The bytes that finished frames take at this moment, caches included; 0, the default, where that is not known.
+    fn frame_memory(&self) -> i64 {
+        0
+    }
 }
 
 /// The frames of a range, in order, with a bounded number of requests ahead.
