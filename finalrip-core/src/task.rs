@@ -21,7 +21,7 @@ pub mod state;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{LedgerError, LedgerResult};
-pub use ledger::{Changes, Ledger, LedgerOptions};
+pub use ledger::{ChangeLog, Changes, Ledger, LedgerOptions};
 pub use log::{Happening, LogEntry, LogPage};
 pub use process::{
     Answer, Confined, Confinement, EncoderProcess, EncoderProgram, Limits, Order, ProcessError, ProcessOptions, Scope,

@@ -320,8 +320,9 @@ impl Inner {
         Ok(self.ledger.forget(task).await?)
     }
 
-    /// Finishes what a process that was killed, or a store that did not answer, left half done.
-    async fn tidy(&self) -> TaskResult<()> {
+    /// Finishes what a process that was killed, or a store that did not answer, left half done; `false` when something of
+    /// a task that is gone is still being used.
+    async fn tidy(&self) -> TaskResult<bool> {
         for task in self.ledger.list(TaskFilter::states([TaskState::Clearing])).await? {
             let video = VideoKey::new(task.key.as_str())?;
             tracing::info!(key = task.key, "going on with clearing");
@@ -348,9 +349,15 @@ async fn expire(service: Arc<Inner>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn tidy(service: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut tidy_at = None;
     loop {
-        if let Err(error) = service.tidy().await {
-            tracing::error!("what was left half done stays so for now: {error}");
+        // Without a change there is nothing new to find, and all tasks are many to read.
+        let records = service.ledger.changes().records();
+        if tidy_at != Some(records) {
+            match service.tidy().await {
+                Ok(all) => tidy_at = all.then_some(records),
+                Err(error) => tracing::error!("what was left half done stays so for now: {error}"),
+            }
         }
         tokio::select! { () = sleep(TIDYING) => {}, () = stopped(&mut stop) => return }
     }

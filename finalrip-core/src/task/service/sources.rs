@@ -139,26 +139,28 @@ impl Sources {
 
     /// Removes everything of a video that nobody uses.
     pub(super) fn forget(&self, video: &VideoKey) -> TaskResult<()> {
-        self.forget_where(|name| name.starts_with(&prefix(video)))
+        self.forget_where(|name| name.starts_with(&prefix(video))).map(drop)
     }
 
-    /// Removes everything of videos that are not among these: what a process left that was killed while it cleared.
-    pub(super) fn keep_only<'a>(&self, videos: impl Iterator<Item = &'a VideoKey>) -> TaskResult<()> {
+    /// Removes everything of videos that are not among these: what a process left that was killed while it cleared. `false`
+    /// when some of it is being used.
+    pub(super) fn keep_only<'a>(&self, videos: impl Iterator<Item = &'a VideoKey>) -> TaskResult<bool> {
         let kept: Vec<String> = videos.map(prefix).collect();
         self.forget_where(|name| !kept.iter().any(|prefix| name.starts_with(prefix)))
     }
 
-    fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<()> {
+    fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<bool> {
+        let mut all = true;
         for folder in [&self.downloads, &self.cache] {
             let entries = fs::read_dir(folder).map_err(TaskError::at("cannot list", folder))?;
             for entry in entries.filter_map(Result::ok) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if which(&name) {
-                    self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
+                    all &= self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 }
 
@@ -276,8 +278,10 @@ mod tests {
         assert_eq!(third.source.file_name().unwrap(), "source");
         assert!(held.file.exists() && third.file.exists());
         assert_eq!(count(&sources.downloads), 2);
-        drop((held, third));
-        sources.keep_only([&one].into_iter()).unwrap();
+        drop(third);
+        assert!(!sources.keep_only([&three].into_iter()).unwrap(), "the first is still in use");
+        drop(held);
+        assert!(sources.keep_only([&one].into_iter()).unwrap());
         assert_eq!((count(&sources.downloads), count(&sources.cache)), (1, 1));
     }
 
