@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
-.PHONY: help demo serve test test-long bench lint setup clean
+.PHONY: help demo serve test test-python test-long bench wheel lint setup clean
 
 # rustup puts cargo there; a shell older than the installation does not know yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -15,6 +15,13 @@ ENTER := source .venv/env.sh
 
 # Everything at once: building with different features would build the dependencies twice.
 FEATURES := finalrip-core/ledger-kit
+
+# A wheel of a development build, repaired like the real one, into an environment that holds nothing of this repository.
+define PYTEST
+bash scripts/wheel.sh dev target/wheels/dev
+.tools/pytest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/dev/*.whl
+cd finalrip-py && ../.tools/pytest/bin/python -m pytest
+endef
 
 DEMO_SOURCE := examples/media/big_buck_bunny_720p.mp4
 DEMO_OUTPUT := target/demo/demo.mkv
@@ -36,6 +43,18 @@ test: ## run every test but the long ones, documentation's examples included
 	@$(SETUP) test
 	$(ENTER)
 	cargo test --workspace --locked --features $(FEATURES)
+	$(PYTEST)
+
+test-python: ## run the tests of the Python package alone: pytest on a wheel, in an environment of its own
+	@$(SETUP) test
+	$(ENTER)
+	cargo build --locked --examples -p finalrip
+	cargo build --locked --features $(FEATURES) -p finalrip-server
+	$(PYTEST)
+
+wheel: ## build a manylinux wheel of the Python package, with libav inside, in target/wheels
+	@$(SETUP) wheel
+	bash scripts/wheel.sh release target/wheels
 
 serve: ## start the server on 127.0.0.1:8848, with its data in ./finalrip-data (SERVE="--workers 2" for flags)
 	@$(SETUP) run
@@ -43,11 +62,10 @@ serve: ## start the server on 127.0.0.1:8848, with its data in ./finalrip-data (
 	cargo run --release --locked -p finalrip-server -- serve $(SERVE)
 
 # --tests: without it cargo would also run the documentation examples that are marked as not to be compiled.
-# The store's test against Garage wants a program that takes long to build; the README says how to run it.
-test-long: ## run the tests that take minutes
-	@$(SETUP) test
+test-long: ## run the tests that take minutes, and those against Garage and in a browser (builds Garage once)
+	@$(SETUP) test-long
 	$(ENTER)
-	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored --skip garage
+	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored
 
 bench: ## measure: frames handed over a second, an encode against the pipe, a rip against chains of commands, the server under load
 	@$(SETUP) test

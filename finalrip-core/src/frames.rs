@@ -168,6 +168,15 @@ pub trait FrameSource: Send + Sync {
     /// Called about once a second while frames are taken: the time to give back memory that is kept without need. Does
     /// nothing by default.
     fn tidy(&self) {}
+
+    /// Called where the order of requests jumps: the caches that made the last frames are of no use for the next. Does
+    /// nothing by default.
+    fn clear_caches(&self) {}
+
+    /// The bytes that finished frames take at this moment, caches included; 0, the default, where that is not known.
+    fn frame_memory(&self) -> i64 {
+        0
+    }
 }
 
 /// The frames of a range, in order, with a bounded number of requests ahead.
@@ -192,7 +201,7 @@ impl Frames {
         let (sender, receiver) = unbounded();
         let in_flight = u32::try_from(in_flight.max(1)).unwrap_or(u32::MAX);
         let start = range.start;
-        Self {
+        let mut frames = Self {
             source,
             range,
             requested: start,
@@ -202,7 +211,15 @@ impl Frames {
             sender,
             receiver,
             waiting: BTreeMap::new(),
-        }
+        };
+        frames.request_ahead();
+        frames
+    }
+
+    /// The frames that are asked for, from the first to the last.
+    #[must_use]
+    pub fn range(&self) -> FrameRange {
+        self.range
     }
 
     /// The next frame in order; `None` after the last one.

@@ -45,6 +45,7 @@ pub struct Script {
 enum Origin {
     Path(PathBuf),
     Text(String),
+    Evaluated { text: String, clip: Clip },
 }
 
 impl Script {
@@ -58,6 +59,22 @@ impl Script {
     #[must_use]
     pub fn from_text(text: impl Into<String>) -> Self {
         Self::new(Origin::Text(text.into()))
+    }
+
+    /// A script that the caller has evaluated already, in an interpreter of the caller's own, and whose output is `source`.
+    /// `text` is the script, which tells a later run of the same rip whether it is still the same one; `version` says what
+    /// makes the frames. Nothing is evaluated again: [`Environments::PerWorker`](crate::Environments) has no effect, and
+    /// threads, cache and output are the caller's affair.
+    ///
+    /// # Errors
+    /// [`Error::Clip`] when the source has no frames, or a format that libav lacks.
+    pub fn evaluated(
+        text: impl Into<String>,
+        version: impl Into<String>,
+        source: Arc<dyn FrameSource>,
+    ) -> Result<Self> {
+        let clip = Clip::of_source(source, version.into())?;
+        Ok(Self::new(Origin::Evaluated { text: text.into(), clip }))
     }
 
     fn new(origin: Origin) -> Self {
@@ -104,7 +121,7 @@ impl Script {
     /// The script itself, read from its file if it has one.
     pub(crate) fn text(&self) -> Result<String> {
         let path = match &self.origin {
-            Origin::Text(text) => return Ok(text.clone()),
+            Origin::Text(text) | Origin::Evaluated { text, .. } => return Ok(text.clone()),
             Origin::Path(path) => path,
         };
         let text = from_working_folder(path).and_then(std::fs::read);
@@ -137,7 +154,7 @@ impl Script {
     pub fn name(&self) -> String {
         match &self.origin {
             Origin::Path(path) => path.display().to_string(),
-            Origin::Text(_) => "<string>".to_owned(),
+            Origin::Text(_) | Origin::Evaluated { .. } => "<string>".to_owned(),
         }
     }
 
@@ -150,6 +167,9 @@ impl Script {
     /// [`Error::Clip`] when the output is missing, empty, not video, changes its format or size, or has a format that
     /// libav lacks.
     pub fn evaluate(&self) -> Result<Clip> {
+        if let Origin::Evaluated { clip, .. } = &self.origin {
+            return Ok(clip.clone());
+        }
         let environment = Arc::new(self.environment()?);
         let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {
             reason: format!("the script set no output {0}; end it with clip.set_output({0})", self.output_index),
@@ -184,6 +204,7 @@ impl Script {
         environment.run_text(&prelude(source.as_deref()), "<finalrip>")?;
         environment.set_variables(&self.arguments)?;
         match &self.origin {
+            Origin::Evaluated { .. } => Ok(()),
             Origin::Text(text) => environment.run_text(&text.replace("\r\n", "\n").replace('\r', "\n"), "<string>"),
             Origin::Path(path) => {
                 let path = absolute(path)?;
@@ -241,13 +262,31 @@ del _finalrip_set_source
 /// The output of an evaluated script: a source of frames. Dropping the last clone frees the script and its core.
 #[derive(Clone)]
 pub struct Clip {
-    node: Arc<Node>,
+    maker: Maker,
     info: ClipInfo,
     pixel_format: PixelFormat,
     caches: Arc<Caches>,
 }
 
+/// Who makes a clip's frames.
+#[derive(Clone)]
+enum Maker {
+    /// A node of a script that this library evaluated.
+    Node(Arc<Node>),
+    /// Something of the caller's.
+    Source { source: Arc<dyn FrameSource>, version: String },
+}
+
 impl Clip {
+    fn of_source(source: Arc<dyn FrameSource>, version: String) -> Result<Self> {
+        let info = source.info().clone();
+        let pixel_format = PixelFormat::for_clip(info.format).ok_or_else(|| unfit(&no_pixel_format(info.format)))?;
+        if info.frames == 0 {
+            return Err(unfit("it has no frames"));
+        }
+        Ok(Self { maker: Maker::Source { source, version }, info, pixel_format, caches: Arc::default() })
+    }
+
     fn new(node: Node) -> Result<Self> {
         if !node.is_video() {
             return Err(unfit("the script's output is audio; only video can be encoded"));
@@ -267,7 +306,7 @@ impl Clip {
         let pixel_format = PixelFormat::for_clip(format).ok_or_else(|| unfit(&no_pixel_format(format)))?;
         let frame_rate = Rational::new(raw.rate.0, raw.rate.1).filter(|rate| rate.is_positive());
         let info = ClipInfo { format, width, height, frames, frame_rate, threads };
-        Ok(Self { node: Arc::new(node), info, pixel_format, caches: Arc::default() })
+        Ok(Self { maker: Maker::Node(Arc::new(node)), info, pixel_format, caches: Arc::default() })
     }
 
     /// What is known of the clip before its first frame.
@@ -282,21 +321,21 @@ impl Clip {
         self.pixel_format
     }
 
-    /// Empties the core's caches; to be called where the order of requests jumps.
-    pub(crate) fn clear_caches(&self) {
-        self.caches.start_over();
-        self.node.environment().clear_caches();
-    }
-
     /// What VapourSynth says of its version.
     pub(crate) fn core_version(&self) -> String {
-        self.node.environment().core_version()
+        match &self.maker {
+            Maker::Node(node) => node.environment().core_version(),
+            Maker::Source { version, .. } => version.clone(),
+        }
     }
 
     /// The bytes that the core's frames take at this moment, caches included.
     #[must_use]
     pub fn frame_memory(&self) -> i64 {
-        self.node.environment().core_usage().1
+        match &self.maker {
+            Maker::Node(node) => node.environment().core_usage().1,
+            Maker::Source { source, .. } => source.frame_memory(),
+        }
     }
 }
 
@@ -307,7 +346,10 @@ impl FrameSource for Clip {
 
     fn request(&self, number: u32, deliver: Deliver) {
         self.caches.requests.fetch_add(1, Ordering::Relaxed);
-        self.node.request(number, deliver);
+        match &self.maker {
+            Maker::Node(node) => node.request(number, deliver),
+            Maker::Source { source, .. } => source.request(number, deliver),
+        }
     }
 
     fn tidy(&self) {
@@ -315,6 +357,18 @@ impl FrameSource for Clip {
             tracing::debug!(bytes = self.frame_memory(), "the core's caches have lost count, and are emptied");
             self.clear_caches();
         }
+    }
+
+    fn clear_caches(&self) {
+        self.caches.start_over();
+        match &self.maker {
+            Maker::Node(node) => node.environment().clear_caches(),
+            Maker::Source { source, .. } => source.clear_caches(),
+        }
+    }
+
+    fn frame_memory(&self) -> i64 {
+        Self::frame_memory(self)
     }
 }
 

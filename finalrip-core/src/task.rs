@@ -32,7 +32,8 @@ pub use records::{
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,
 };
 pub use service::{
-    ErrorKind, Event, Figures, Presigned, Service, ServiceOptions, StartRequest, TaskError, TaskResult, TaskView,
+    ErrorKind, Event, Figures, Presigned, SOURCE_CACHE, Service, ServiceOptions, StartRequest, TaskError, TaskResult,
+    TaskView,
 };
 pub use sqlite::{Recovery, SqliteLedger};
 pub use state::{TaskState, WorkState};

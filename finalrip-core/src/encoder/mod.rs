@@ -101,3 +101,19 @@ pub trait Encoder: Send {
     /// [`EncoderError`] when the encoder fails.
     fn receive(&mut self) -> Result<Received, EncoderError>;
 }
+
+/// The names of all encoders that a command can choose: the linked libav's video encoders, and `rav1e`.
+#[must_use]
+pub fn available() -> Vec<String> {
+    let mut names = crate::ffi::options::all_video_encoders();
+    names.push(crate::convert::RAV1E.to_owned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The version of the linked libav, as its own programs print it, such as `5.1.9-0+deb12u1`.
+#[must_use]
+pub fn libav_version() -> String {
+    crate::ffi::release()
+}

@@ -148,6 +148,12 @@ pub(crate) fn versions() -> String {
     )
 }
 
+/// libav's release, as its own programs print it.
+pub(crate) fn release() -> String {
+    // SAFETY: a static string, or null.
+    unsafe { text_from(av::av_version_info()) }.unwrap_or_default()
+}
+
 /// An `AVDictionary`: options on their way to libav, or what libav left unused.
 #[derive(Debug)]
 pub(crate) struct Dictionary(pub(crate) *mut av::AVDictionary);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{MergeProgress, output_error};
-use crate::encode::pipeline::Opening;
+use crate::encode::pipeline::{Opening, Seam};
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
 use crate::report::Progress;
@@ -175,7 +175,8 @@ impl Stages {
         let mut job = self.job.chunk_job(planned.range, path, plan.plan.threads)?;
         job.cancel = self.job.output.cancel.clone();
         let mut tell = |progress: Progress| listen(&progress);
-        let Some(record) = work::make_chunk(&job, clip, planned, (plan.timing, opening), &mut tell)? else {
+        let made = work::make_chunk(&job, clip, planned, (plan.timing, opening), Seam::default(), &mut tell)?;
+        let Some((record, _)) = made else {
             return Ok(Staged::OffGrid);
         };
         let record = join::check(path, &job.file, record, None)?;

