@@ -63,16 +63,15 @@ serve: ## start the server on 127.0.0.1:8848, with its data in ./finalrip-data (
 	cargo run --release --locked -p finalrip-server -- serve $(SERVE)
 
 # --tests: without it cargo would also run the documentation examples that are marked as not to be compiled.
-# The store's test against Garage wants a program that takes long to build; the README says how to run it.
-test-long: ## run the tests that take minutes
-	@$(SETUP) test
+test-long: ## run the tests that take minutes, and those against Garage and in a browser (builds Garage once)
+	@$(SETUP) test-long
 	$(ENTER)
-	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored --skip garage
+	cargo test --workspace --locked --features $(FEATURES) --tests -- --ignored
 
-bench: ## measure: frames handed over per second, an encode against the pipe, a rip against chains of commands
+bench: ## measure: frames handed over a second, an encode against the pipe, a rip against chains of commands, the server under load
 	@$(SETUP) test
 	$(ENTER)
-	cargo bench --locked --bench handover --bench pipe --bench rip
+	cargo bench --locked --workspace --bench handover --bench pipe --bench rip --bench server
 	cargo build --release --locked --example encode
 	bash scripts/wheel.sh release target/wheels
 	$(INSTALL_WHEEL) target/wheels/*.whl

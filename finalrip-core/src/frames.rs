@@ -201,7 +201,7 @@ impl Frames {
         let (sender, receiver) = unbounded();
         let in_flight = u32::try_from(in_flight.max(1)).unwrap_or(u32::MAX);
         let start = range.start;
-        Self {
+        let mut frames = Self {
             source,
             range,
             requested: start,
@@ -211,7 +211,15 @@ impl Frames {
             sender,
             receiver,
             waiting: BTreeMap::new(),
-        }
+        };
+        frames.request_ahead();
+        frames
+    }
+
+    /// The frames that are asked for, from the first to the last.
+    #[must_use]
+    pub fn range(&self) -> FrameRange {
+        self.range
     }
 
     /// The next frame in order; `None` after the last one.

@@ -63,7 +63,8 @@ pub struct RipOptions {
     pub slice: bool,
     /// How long a chunk should be. Default: [`ChunkLength::Auto`].
     pub chunk: ChunkLength,
-    /// Whether chunks should start at scene cuts. Default: true; up to 5 % of the frames are then made a second time.
+    /// Whether chunks should start at scene cuts. Default: true; up to 5 % of the frames are then made a second
+    /// time, up to 1 % with one worker.
     pub scene: bool,
     /// What to take from the source beside its video. Default: everything.
     pub merge: MergeOptions,

@@ -21,7 +21,7 @@ pub mod state;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{LedgerError, LedgerResult};
-pub use ledger::{Changes, Ledger, LedgerOptions};
+pub use ledger::{ChangeLog, Changes, Ledger, LedgerOptions};
 pub use log::{Happening, LogEntry, LogPage};
 pub use process::{
     Answer, Confined, Confinement, EncoderProcess, EncoderProgram, Limits, Order, ProcessError, ProcessOptions, Scope,
@@ -32,7 +32,8 @@ pub use records::{
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,
 };
 pub use service::{
-    ErrorKind, Event, Figures, Presigned, Service, ServiceOptions, StartRequest, TaskError, TaskResult, TaskView,
+    ErrorKind, Event, Figures, Presigned, SOURCE_CACHE, Service, ServiceOptions, StartRequest, TaskError, TaskResult,
+    TaskView,
 };
 pub use sqlite::{Recovery, SqliteLedger};
 pub use state::{TaskState, WorkState};

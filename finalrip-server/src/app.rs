@@ -55,7 +55,7 @@ impl App {
         }
         Self {
             links: Links::new(Duration::from_secs(u64::from(config.tasks.link_hours) * 3600)),
-            lists: Lists::default(),
+            lists: Lists::new(),
             metrics: Metrics::new(),
             stop,
             gate: Gate::new(token),

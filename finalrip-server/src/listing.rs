@@ -1,16 +1,22 @@
 //! The list of tasks, and its cache: dashboards ask for it every few seconds, each of them for all of it.
 //!
-//! The answer is kept as bytes, for as long as nothing has changed in the ledger. It holds links, so these expire at full
-//! intervals, and an answer is kept within one.
+//! The answer is kept as bytes, for as long as no task's record has changed in the ledger; then only the part with that task
+//! is made anew. It holds links, so these expire at full intervals, and an answer is kept within one. A client that has the
+//! answer, as browsers do, is told that it is still the same, and gets no bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use finalrip_core::store::{Access, LONGEST_LINK, VideoKey};
-use finalrip_core::task::{TaskFilter, TaskRecord, TaskState};
-use hyper::StatusCode;
+use finalrip_core::task::{TaskFilter, TaskId, TaskRecord, TaskState};
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::{HeaderMap, StatusCode};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::app::App;
@@ -25,8 +31,9 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// How many lists are kept: each combination of the three flags, under a few names of the server.
 const MOST_LISTS: usize = 32;
 
-/// After so many tasks, other requests get their turn.
-const TURN: usize = 64;
+/// So many ids in a row make a part of a list. When a task has changed, so many are made anew; and after each part other
+/// requests get their turn.
+const PART: u64 = 32;
 
 /// When links expire.
 #[derive(Debug)]
@@ -54,23 +61,41 @@ const LONGEST: Duration = Duration::from_secs(LONGEST_LINK.as_secs() - INTERVAL.
 type Which = ([bool; 3], String);
 
 /// The lists that are kept.
-#[derive(Debug, Default)]
-pub(crate) struct Lists(Mutex<HashMap<Which, Arc<AsyncMutex<Option<Kept>>>>>);
+#[derive(Debug)]
+pub(crate) struct Lists {
+    kept: Mutex<HashMap<Which, Arc<AsyncMutex<Option<Kept>>>>>,
+    /// What the tags of this process's lists begin with.
+    run: u128,
+    made: AtomicU64,
+}
 
 /// A list that was made.
 #[derive(Debug, Clone)]
 struct Kept {
-    /// How many changes the ledger had seen before it was read.
-    seen: u64,
+    /// How many changes of records the ledger had seen before it was read.
+    seen: Option<u64>,
     /// When its links expire.
     expires: SystemTime,
-    body: Bytes,
+    /// The tasks as JSON, with a comma before each, by [`part`].
+    parts: BTreeMap<u64, Bytes>,
+    /// Names these bytes, and no others.
+    e_tag: HeaderValue,
 }
 
 impl Lists {
+    pub(crate) fn new() -> Self {
+        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self { kept: Mutex::default(), run, made: AtomicU64::new(0) }
+    }
+
+    fn next_tag(&self) -> HeaderValue {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::from_str(&format!("\"{:x}-{number}\"", self.run)).expect("digits and quotes are a header's value")
+    }
+
     /// The place of a list; whoever holds it makes the list for all who wait.
     fn place(&self, which: Which) -> Arc<AsyncMutex<Option<Kept>>> {
-        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if lists.len() >= MOST_LISTS && !lists.contains_key(&which) {
             lists.clear();
         }
@@ -88,33 +113,52 @@ impl App {
         let base = self.base(&call.head);
         let place = self.lists.place((flags, base.clone()));
         let mut kept = place.lock().await;
+        let changes = self.service.ledger().changes();
         // Both before reading: what changes meanwhile makes the answer old, not wrong.
-        let (seen, expires) = (self.service.ledger().changes().seen(), self.links.expiry());
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.seen == seen && kept.expires == expires) {
-            return Ok(wire::json(StatusCode::OK, kept.body.clone()));
+        let (seen, expires) = (changes.records(), self.links.expiry());
+        let mut list = kept.take().filter(|kept| kept.expires == expires).unwrap_or_else(|| Kept::empty(expires));
+        if list.seen != Some(seen) {
+            let objects = format!("{base}{OBJECTS}");
+            match list.seen.and_then(|before| changes.records_since(before)) {
+                Some(changed) => self.mend_list(&mut list, flags, &changed, &objects).await?,
+                None => self.fill_list(&mut list, TaskFilter::states(states(flags)), &objects).await?,
+            }
+            (list.seen, list.e_tag) = (Some(seen), self.lists.next_tag());
         }
-        let body = self.make_list(flags, &base, expires).await?;
-        *kept = Some(Kept { seen, expires, body: body.clone() });
-        Ok(wire::json(StatusCode::OK, body))
+        Ok(kept.insert(list).answer(&call.head.headers))
     }
 
-    async fn make_list(&self, flags: [bool; 3], base: &str, expires: SystemTime) -> Result<Bytes, Failure> {
-        let states = states(flags);
-        let tasks = if states.is_empty() { Vec::new() } else { self.service.list(TaskFilter::states(states)).await? };
-        let objects = format!("{base}{OBJECTS}");
-        let mut body = Vec::with_capacity(1024 * (tasks.len() + 1));
-        body.extend_from_slice(br#"{"success":true,"data":["#);
-        for (count, task) in tasks.iter().enumerate() {
-            if count > 0 {
-                body.push(b',');
-            }
-            self.list_task(task, expires, &objects, &mut body).await?;
-            if count % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
+    /// Makes the parts anew that these tasks are in, or were.
+    async fn mend_list(
+        &self,
+        list: &mut Kept,
+        flags: [bool; 3],
+        changed: &BTreeSet<TaskId>,
+        objects: &str,
+    ) -> Result<(), Failure> {
+        let parts: BTreeSet<u64> = changed.iter().map(|task| part(*task)).collect();
+        for number in parts {
+            list.parts.remove(&number);
+            let (from, before) = (Some(TaskId(number * PART)), Some(TaskId((number + 1) * PART)));
+            self.fill_list(list, TaskFilter { from, before, ..TaskFilter::states(states(flags)) }, objects).await?;
         }
-        body.extend_from_slice(b"]}");
-        Ok(body.into())
+        Ok(())
+    }
+
+    /// Adds the tasks that are asked for; of each part all of them.
+    async fn fill_list(&self, list: &mut Kept, filter: TaskFilter, objects: &str) -> Result<(), Failure> {
+        let tasks = if filter.states.is_empty() { Vec::new() } else { self.service.list(filter).await? };
+        for tasks in tasks.chunk_by(|one, next| part(one.id) == part(next.id)) {
+            let mut json = Vec::new();
+            for task in tasks {
+                json.push(b',');
+                self.list_task(task, list.expires, objects, &mut json).await?;
+            }
+            json.shrink_to_fit();
+            list.parts.insert(part(tasks[0].id), json.into());
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     async fn list_task(
@@ -135,6 +179,47 @@ impl App {
         wire::write_json(body, &Task::new(task, &url, &result, &encode_url));
         Ok(())
     }
+}
+
+impl Kept {
+    fn empty(expires: SystemTime) -> Self {
+        Self { seen: None, expires, parts: BTreeMap::new(), e_tag: HeaderValue::from_static("\"\"") }
+    }
+
+    /// The list, or that the client has it.
+    fn answer(&self, asked: &HeaderMap) -> Answer {
+        let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        // Proxies that compress make a tag a weak one. `*` is anything that there is.
+        let mut tags = known.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        let is_known = tags.any(|tag| tag == "*" || tag.as_bytes() == self.e_tag.as_bytes());
+        let mut answer = if is_known { wire::bare(StatusCode::NOT_MODIFIED) } else { self.whole() };
+        answer.headers_mut().insert(ETAG, self.e_tag.clone());
+        // Kept by the client alone, and never shown without asking.
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        answer
+    }
+
+    /// The parts one after the other, without a copy; the newest tasks first.
+    fn whole(&self) -> Answer {
+        let mut pieces = Vec::with_capacity(self.parts.len() + 2);
+        pieces.push(Bytes::from_static(br#"{"success":true,"data":["#));
+        pieces.extend(self.parts.values().rev().cloned());
+        if let Some(newest) = pieces.get_mut(1) {
+            *newest = newest.slice(1..);
+        }
+        pieces.push(Bytes::from_static(b"]}"));
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let mut answer = wire::json(StatusCode::OK, Bytes::new());
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        *answer.body_mut() =
+            StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed_unsync();
+        answer
+    }
+}
+
+/// The part of a list that a task is in.
+fn part(task: TaskId) -> u64 {
+    task.0 / PART
 }
 
 /// The states behind the flags. What failed or was cancelled is listed as running: older clients know no fourth flag.

@@ -17,7 +17,7 @@ use crate::range::{Asked, Wanted, asked, last_modified, wanted};
 use crate::request::Call;
 use crate::routes::OBJECTS;
 use crate::transfer;
-use crate::wire::{self, Answer, whole};
+use crate::wire::{self, Answer, bare};
 
 /// How often reading starts again because the object was replaced meanwhile.
 const REPLACEMENTS: usize = 3;
@@ -150,12 +150,6 @@ fn object_key(text: &str) -> Option<ObjectKey> {
 
 fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
-}
-
-fn bare(status: StatusCode) -> Answer {
-    let mut answer = Answer::new(whole(""));
-    *answer.status_mut() = status;
-    answer
 }
 
 fn sized(mut answer: Answer, length: u64) -> Answer {

@@ -62,6 +62,13 @@ pub(crate) fn refused(failure: &Failure, errors: Errors) -> Answer {
     json(status, body)
 }
 
+/// An answer without a body.
+pub(crate) fn bare(status: StatusCode) -> Answer {
+    let mut answer = Answer::new(whole(""));
+    *answer.status_mut() = status;
+    answer
+}
+
 /// JSON that is there already.
 pub(crate) fn json(status: StatusCode, content: impl Into<Bytes>) -> Answer {
     let mut answer = Answer::new(whole(content));

@@ -4,8 +4,9 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::{Live, NASTY, SCRIPT, TOKEN, multipart, request, urlencoded};
-use finalrip_core::task::{Failure, Queue, TaskState, Work, WorkProgress};
+use finalrip_core::task::{Failure, Queue, TaskFilter, TaskState, Work, WorkProgress};
 use serde_json::{Value, json};
 
 const COMMAND: &str = "ffmpeg -i - -c:v libx264 -crf 16";
@@ -184,6 +185,75 @@ async fn lists_have_the_newest_first_and_what_the_flags_say() {
     live.ledger.clear("done.mkv").await.unwrap();
     assert_eq!(keys("?completed=1").await, [], "what is being cleared is not listed");
     assert_eq!(live.about("progress", "done.mkv").await.data()["error"], "being deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_the_list_is_told_when_it_is_another() {
+    let live = Live::start().await;
+    let list = "/api/v1/task/list?pending=true&running=true&completed=true";
+    let ask = async |known: &str| {
+        live.send(
+            request("GET", list).header("token", TOKEN).header("if-none-match", known).body(Bytes::new()).unwrap(),
+        )
+        .await
+    };
+    let tag = async || live.get(list).await.header("etag").to_owned();
+    let mut known = tag().await;
+    assert!(known.starts_with('"') && known == tag().await);
+    let mut is_new = async |what: &str, expected: bool| {
+        let reply = ask(&known).await;
+        assert_eq!(reply.status, if expected { 200 } else { 304 }, "{what}");
+        assert_eq!((reply.header("cache-control"), reply.body.is_empty()), ("private, no-cache", !expected));
+        assert_eq!(reply.header("access-control-allow-origin"), "*");
+        known = reply.header("etag").to_owned();
+    };
+    live.upload("a.mkv", "a film").await;
+    is_new("an upload", false).await;
+    live.post("new", &[("video_key", "a.mkv")]).await.ok();
+    is_new("new", true).await;
+    live.planned("b.mkv", 2).await;
+    is_new("a task that encodes", true).await;
+    let lease = live.ledger.lease_next("test").await.unwrap().unwrap();
+    is_new("a lease", false).await;
+    live.ledger.give_back(lease.token).await.unwrap();
+    live.ledger.lease_next("test").await.unwrap().unwrap();
+    is_new("a lease that was given back", false).await;
+    live.post("retry/encode", &[("video_key", "b.mkv"), ("index", "1"), ("encode_param", "-c:v ffv1")]).await.ok();
+    is_new("a retry that changes a clip alone", false).await;
+    live.post("cancel", &[("video_key", "b.mkv")]).await.ok();
+    is_new("cancel", true).await;
+    live.post("retry/encode", &[("video_key", "b.mkv"), ("index", "1")]).await.ok();
+    is_new("a retry", true).await;
+    live.post("clear", &[("video_key", "b.mkv")]).await.ok();
+    is_new("clear", true).await;
+
+    // Of a long list only the part is made anew in which something has changed.
+    for number in 0..100 {
+        live.ledger.create(&format!("{number}.mkv")).await.unwrap();
+    }
+    for key in ["99.mkv", "40.mkv", "7.mkv"] {
+        let id = live.ledger.clear(key).await.unwrap();
+        for gone in [false, true] {
+            let listed = live.get(list).await.data();
+            let states = [TaskState::Pending, TaskState::Encoding];
+            let expected = live.ledger.list(TaskFilter::states(states)).await.unwrap();
+            let keys: Vec<&str> = expected.iter().map(|task| task.key.as_str()).collect();
+            assert_eq!(
+                listed.as_array().unwrap().iter().map(|task| &task["key"]).collect::<Vec<_>>(),
+                keys,
+                "{key} {gone}"
+            );
+            live.ledger.forget(id).await.unwrap();
+        }
+    }
+
+    let last = tag().await;
+    for known in [&format!("\"x\", W/{last}"), "*"] {
+        assert_eq!(ask(known).await.status, 304, "{known}");
+    }
+    assert_eq!(ask("\"x\"").await.data()[0]["key"], "98.mkv");
+    let stranger = request("GET", list).header("if-none-match", last).body(Bytes::new()).unwrap();
+    live.send(stranger).await.refusal(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,8 @@ pub fn example(name: &str) -> PathBuf {
     BUILD.call_once(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet", "--locked", "--examples"]).current_dir(root()).stdin(Stdio::null());
+        // What `make test` builds. With other features the library would be built a second time.
+        cargo.args(["--workspace", "--features", "finalrip-core/ledger-kit"]);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }

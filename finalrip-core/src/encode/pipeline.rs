@@ -27,7 +27,9 @@ pub(super) fn run(
     format: PixelFormat,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Report> {
-    let attempt = |timing, tell: &mut dyn FnMut(Progress)| once(job, source, format, (timing, None), tell);
+    let attempt = |timing, tell: &mut dyn FnMut(Progress)| {
+        once(job, (source, format), (timing, None), Seam::default(), tell).map(|(outcome, _)| outcome)
+    };
     let outcome = match attempt(job.timing, tell) {
         Err(Stop::OffGrid { frame }) => {
             tracing::warn!("frame {frame} is off the clip's constant frame rate; starting again with variable timing");
@@ -42,17 +44,28 @@ pub(super) fn run(
 /// Encodes the source into the job's file, in one pass.
 ///
 /// With an `opening`, encoder and file are opened for what it says, and not for what the first picture of this range
-/// happens to be: so every part of a longer video gets the same headers.
+/// happens to be: so every part of a longer video gets the same headers. Also returns the frames that the seam asks for
+/// after this range, begun.
 pub(crate) fn once(
     job: &Job,
-    source: &Arc<dyn FrameSource>,
-    format: PixelFormat,
+    (source, format): (&Arc<dyn FrameSource>, PixelFormat),
     (timing, opening): (Timing, Option<&Opening>),
+    seam: Seam,
     tell: &mut dyn FnMut(Progress),
-) -> Result<Outcome, Stop> {
+) -> Result<(Outcome, Option<Frames>), Stop> {
     let range = job.range_of(source.info().frames)?;
     let conversion = convert::plan(&job.command, &job.encoder, format)?;
-    Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(tell)
+    Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(seam, tell)
+}
+
+/// Where a pass meets the one before it and the one after it.
+#[derive(Default)]
+pub(crate) struct Seam {
+    /// The frames of this pass, when the pass before has begun them.
+    pub(crate) begun: Option<Frames>,
+    /// The frames of the pass to come. They are begun when the last frame of this one has arrived: filters are not idle
+    /// while the encoder empties itself.
+    pub(crate) next: Option<FrameRange>,
 }
 
 /// How encoder and file are opened, as the first frame of a video shows it.
@@ -151,12 +164,16 @@ impl Pass<'_> {
         Ok(Opening { about, video })
     }
 
-    fn run(&self, tell: &mut dyn FnMut(Progress)) -> Result<Outcome, Stop> {
-        let info = self.source.info();
+    /// Begins to request the frames of a range.
+    fn begin(&self, range: FrameRange) -> Frames {
+        let in_flight = self.job.requests.unwrap_or(self.source.info().threads + 2);
+        Frames::new(Arc::clone(self.source), range, in_flight)
+    }
+
+    fn run(&self, seam: Seam, tell: &mut dyn FnMut(Progress)) -> Result<(Outcome, Option<Frames>), Stop> {
         let mut timeline = Timeline::new(self.timing, self.rate());
         let mut meter = Meter::new(self.range.len(), self.job.progress_interval);
-        let in_flight = self.job.requests.unwrap_or(info.threads + 2);
-        let mut frames = Frames::new(Arc::clone(self.source), self.range, in_flight);
+        let mut frames = seam.begun.unwrap_or_else(|| self.begin(self.range));
         let mut converter: Option<Converter> = None;
         let mut sink = Sink::new(self.job, timeline.is_constant(), self.opening);
         let mut trimmed = Instant::now();
@@ -186,12 +203,13 @@ impl Pass<'_> {
         }
         // Waits for what was requested ahead, so that nothing of the script runs on.
         drop(frames);
+        let next = seam.next.map(|range| self.begin(range));
         let mut converter = converter.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
         converter.close()?;
         sink.take_from(&mut converter, &mut meter)?;
         sink.drain()?;
         tell(sink.progress(&meter));
-        Ok(sink.finish(&meter, self.range, converter.is_direct(), timeline.elapsed())?)
+        Ok((sink.finish(&meter, self.range, converter.is_direct(), timeline.elapsed())?, next))
     }
 
     fn describe(&self, frame: &Frame) -> Description {

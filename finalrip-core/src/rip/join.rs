@@ -145,22 +145,25 @@ fn unreadable(path: &Path, what: String) -> Error {
     Error::State { path: path.to_owned(), reason: format!("{what}; delete it, and encode it again") }
 }
 
-/// The packets of all chunks, in decode order, with the times that they have in the whole.
+/// The packets of all chunks, in decode order, with the times that they have in the whole; each chunk is compared with its
+/// record while it is read.
 struct Packets<'a> {
     files: &'a [PathBuf],
     chunks: &'a [ChunkRecord],
     times: Times,
     chunk: usize,
     input: Option<InputContext>,
-    /// Packets taken from the present chunk.
+    /// Packets taken from the present chunk, and what they hold.
     taken: usize,
+    contents: Sha256,
     /// Pictures of the chunks before it.
     before: usize,
 }
 
 impl<'a> Packets<'a> {
     fn new(files: &'a [PathBuf], chunks: &'a [ChunkRecord]) -> Self {
-        Self { files, chunks, times: Times::of(chunks), chunk: 0, input: None, taken: 0, before: 0 }
+        let (times, contents) = (Times::of(chunks), Sha256::new());
+        Self { files, chunks, times, chunk: 0, input: None, taken: 0, contents, before: 0 }
     }
 
     fn next(&mut self) -> Result<Option<Packet>> {
@@ -175,6 +178,7 @@ impl<'a> Packets<'a> {
             let (picture, decoded) = (self.before + rank as usize, self.before + self.taken);
             packet.set_times(self.times.shown(picture), self.times.decoded(decoded));
             packet.set_duration(self.times.shown(picture + 1) - self.times.shown(picture));
+            self.contents.update(packet.data());
             self.taken += 1;
             return Ok(Some(packet));
         }
@@ -190,17 +194,27 @@ impl<'a> Packets<'a> {
             none => {
                 let mut input = open(path).map_err(failed)?;
                 let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-                let video = video.map(|stream| stream.index);
-                input.want(&video.into_iter().collect::<Vec<_>>());
+                let video = video.ok_or_else(|| unreadable(path, "it holds no video".to_owned()))?;
+                if sha256(video.parameters.extradata()) != self.chunks[self.chunk].stream.parameter_sets {
+                    return Err(unreadable(path, "it holds other parameter sets than its record says".to_owned()));
+                }
+                let index = video.index;
+                input.want(&[index]);
                 none.insert(input)
             }
         };
         Ok(input.read().map_err(failed)?.map(|(_, packet)| packet))
     }
 
+    /// The end of a chunk: only now it shows whether its file held what was encoded. What was written with it is never
+    /// published otherwise.
     fn leave(&mut self, record: &ChunkRecord) -> Result<()> {
         if self.taken != record.order.len() {
             let what = format!("it ends after {} of {} pictures", self.taken, record.order.len());
+            return Err(unreadable(&self.files[self.chunk], what));
+        }
+        if hex(&self.contents.finalize_reset()) != record.contents {
+            let what = "it holds other pictures than its record says".to_owned();
             return Err(unreadable(&self.files[self.chunk], what));
         }
         self.before += self.taken;

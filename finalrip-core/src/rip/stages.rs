@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{MergeProgress, output_error};
-use crate::encode::pipeline::Opening;
+use crate::encode::pipeline::{Opening, Seam};
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
 use crate::report::Progress;
@@ -175,7 +175,8 @@ impl Stages {
         let mut job = self.job.chunk_job(planned.range, path, plan.plan.threads)?;
         job.cancel = self.job.output.cancel.clone();
         let mut tell = |progress: Progress| listen(&progress);
-        let Some(record) = work::make_chunk(&job, clip, planned, (plan.timing, opening), &mut tell)? else {
+        let made = work::make_chunk(&job, clip, planned, (plan.timing, opening), Seam::default(), &mut tell)?;
+        let Some((record, _)) = made else {
             return Ok(Staged::OffGrid);
         };
         let record = join::check(path, &job.file, record, None)?;
@@ -199,7 +200,7 @@ impl Stages {
         (self.clip, self.opening) = (None, None);
         let (files, records): (Vec<PathBuf>, Vec<ChunkRecord>) =
             chunks.iter().map(|(path, chunk)| (path.clone(), chunk.0.clone())).unzip();
-        check_chunks(&plan.plan, &files, &records)?;
+        check_chunks(&plan.plan, &records)?;
         if plan.timing == Timing::Auto && work::drifts(records.iter()) {
             return Ok(Staged::OffGrid);
         }
@@ -244,17 +245,12 @@ impl std::fmt::Debug for Stages {
     }
 }
 
-/// Whether there is every chunk of the plan, each with the video that its record tells of.
-fn check_chunks(plan: &Plan, files: &[PathBuf], records: &[ChunkRecord]) -> Result<()> {
+/// Whether there is every chunk of the plan. That each file holds what its record says is seen while it is merged.
+fn check_chunks(plan: &Plan, records: &[ChunkRecord]) -> Result<()> {
     let ranges = records.iter().map(|record| record.range);
-    if !ranges.eq(plan.chunks.iter().map(|chunk| chunk.range)) {
-        let expected = "every chunk of the plan, once and in order";
-        return Err(Error::Setting { option: "chunks", value: format!("{} of them", records.len()), expected });
+    if ranges.eq(plan.chunks.iter().map(|chunk| chunk.range)) {
+        return Ok(());
     }
-    files.iter().zip(records).try_for_each(|(path, record)| {
-        join::verify(path, record).map_err(|error| {
-            let reason = format!("{}; encode it again", crate::error::chain(&error));
-            Error::State { path: path.clone(), reason }
-        })
-    })
+    let expected = "every chunk of the plan, once and in order";
+    Err(Error::Setting { option: "chunks", value: format!("{} of them", records.len()), expected })
 }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::cancel::CancelToken;
 use crate::encode::job::Job;
-use crate::encode::pipeline::{self, Opening, Outcome, Stop};
+use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop};
 use crate::error::{Error, Result};
-use crate::frames::FrameSource;
+use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
 use crate::script::Clip;
 use crate::supervise::caught;
 use crate::timing::{Elapsed, Timing};
+use crate::units::FrameRange;
 
 use super::event::{RipEvent, RipProgress, WorkerProgress};
 use super::plan::Chunk;
@@ -104,7 +105,7 @@ impl<'a> Crew<'a> {
                         _ => Some(clip.clone()),
                     };
                     let (crew, opening) = (&self, opening.as_ref());
-                    scope.spawn(move |_| crew.work(Worker { number, clip, opening }));
+                    scope.spawn(move |_| crew.work(Worker { number, clip, opening, begun: None }));
                 }
             });
         }
@@ -163,7 +164,7 @@ impl<'a> Crew<'a> {
                 return Err(Err(if of_chunk { failed(Box::new(error)) } else { error }));
             }
             // Whatever state the filters are in, the next attempt gets new ones.
-            worker.clip = None;
+            (worker.clip, worker.begun) = (None, None);
         }
         Ok(())
     }
@@ -177,9 +178,12 @@ impl<'a> Crew<'a> {
         self.show(worker.number, chunk, planned, None);
         let (number, timing) = (worker.number, self.record.timing);
         let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
-        let Some(record) = make_chunk(&job, clip, planned, (timing, worker.opening), &mut tell)? else {
+        let begun = worker.begun.take().filter(|frames| frames.range() == planned.range);
+        let seam = Seam { begun, next: self.successor(chunk) };
+        let Some((record, begun)) = make_chunk(&job, clip, planned, (timing, worker.opening), seam, &mut tell)? else {
             return Ok(Attempt::OffGrid);
         };
+        worker.begun = begun;
         let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
         let record = join::check(&path, &job.file, record, first.as_ref())?;
         if self.halt.is_cancelled() {
@@ -197,6 +201,14 @@ impl<'a> Crew<'a> {
         let workers = self.board().busy.len().max(1);
         let shared = self.job.options.environments == Environments::Shared;
         (shared && workers > 1).then(|| threads.div_ceil(workers) + 2)
+    }
+
+    /// The frames of the next chunk, if it is sure that whoever encodes this one goes on with it. Several workers keep the
+    /// machine busy while one of them is between chunks.
+    fn successor(&self, chunk: usize) -> Option<FrameRange> {
+        let board = self.board();
+        let next = board.queue.front().filter(|&&next| board.busy.len() == 1 && next == chunk + 1)?;
+        Some(self.record.plan.chunks[*next].range)
     }
 
     /// The worker's script, evaluated if need be.
@@ -252,6 +264,8 @@ impl<'a> Crew<'a> {
 
 struct Worker<'a> {
     number: usize,
+    /// Frames of the next chunk that were begun with the last one; dropped before the clip that they come from.
+    begun: Option<Frames>,
     clip: Option<Clip>,
     opening: Option<&'a Opening>,
 }
@@ -301,22 +315,25 @@ pub(super) fn drifts<'a>(chunks: impl Iterator<Item = &'a ChunkRecord>) -> bool 
     false
 }
 
-/// Encodes a chunk into the job's file, which is not verified or published yet; `None` when its frames are not evenly
-/// spaced.
+/// Encodes a chunk into the job's file, which is not verified or published yet, and begins what the seam asks for; `None`
+/// when its frames are not evenly spaced.
 pub(super) fn make_chunk(
     job: &Job,
     clip: Clip,
     planned: Chunk,
     timing: (Timing, Option<&Opening>),
+    seam: Seam,
     tell: &mut dyn FnMut(Progress),
-) -> Result<Option<ChunkRecord>> {
+) -> Result<Option<(ChunkRecord, Option<Frames>)>> {
     let format = clip.pixel_format();
-    // A chunk begins somewhere else than the last one ended, or than another worker's; at its seams a few frames are made
-    // a second time anyway.
-    clip.clear_caches();
+    if seam.begun.is_none() {
+        // The chunk begins somewhere else than the last one ended, or than another worker's; at its seams a few frames are
+        // made a second time anyway.
+        clip.clear_caches();
+    }
     let source: Arc<dyn FrameSource> = Arc::new(clip);
-    match pipeline::once(job, &source, format, timing, tell) {
-        Ok(outcome) => Ok(Some(chunk_record(planned, &outcome))),
+    match pipeline::once(job, (&source, format), timing, seam, tell) {
+        Ok((outcome, begun)) => Ok(Some((chunk_record(planned, &outcome), begun))),
         Err(Stop::OffGrid { .. }) => Ok(None),
         Err(Stop::Failed(error)) => Err(error),
     }

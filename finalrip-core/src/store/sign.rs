@@ -202,7 +202,8 @@ impl Link {
             "GET" => Access::Download,
             _ => return None,
         };
-        let text = |text: &str| percent_decode_str(text).decode_utf8().ok().map(String::from);
+        // Clients that take a query apart and put it together again write a space as `+`.
+        let text = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(String::from);
         Some(Self {
             access,
             digest: bytes(digest?)?,

@@ -61,6 +61,7 @@ macro_rules! ledger_kit {
             lists_are_newest_first
             totals_are_counted
             changes_are_told
+            changes_of_records_are_told_apart
             a_restart_loses_nothing_and_costs_no_attempt
             random_workers_break_nothing
             many_threads_share_the_work

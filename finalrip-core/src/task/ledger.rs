@@ -1,5 +1,6 @@
 //! The contract of a ledger.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -188,21 +189,62 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     fn changes(&self) -> Changes;
 }
 
+/// How many of the last changes of records are kept in mind.
+const RECENT: usize = 1024;
+
+/// What has changed in a ledger, for the life of its process. It starts anew with each.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeLog {
+    all: u64,
+    records: u64,
+    /// Whose records changed last, the newest at the end.
+    recent: VecDeque<TaskId>,
+}
+
+impl ChangeLog {
+    /// For engines: notes a change. `records` are the tasks whose [`TaskRecord`] it has changed, made or deleted; it has
+    /// none when work is leased or a clip is done, as long as the task's state stays.
+    pub fn note(&mut self, records: &[TaskId]) {
+        self.all += 1;
+        self.records += records.len() as u64;
+        self.recent.extend(records);
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+    }
+}
+
 /// Tells when a ledger has changed.
 #[derive(Debug, Clone)]
-pub struct Changes(watch::Receiver<u64>);
+pub struct Changes(watch::Receiver<ChangeLog>);
 
 impl Changes {
-    /// For engines: the receiving end of a counter that grows with each change.
+    /// For engines: the receiving end of a log in which every change is noted, whoever made it, before the call that made it
+    /// returns.
     #[must_use]
-    pub fn new(counter: watch::Receiver<u64>) -> Self {
-        Self(counter)
+    pub fn new(log: watch::Receiver<ChangeLog>) -> Self {
+        Self(log)
     }
 
     /// How many changes there were in this process. Look here **before** reading what depends on it.
     #[must_use]
     pub fn seen(&mut self) -> u64 {
-        *self.0.borrow_and_update()
+        self.0.borrow_and_update().all
+    }
+
+    /// How many changes of tasks' records there were in this process: as long as that stays the same, [`Ledger::list`]
+    /// gives the same. Look here **before** reading what depends on it.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.0.borrow().records
+    }
+
+    /// The tasks whose records have changed, come or gone since there were so many changes of records; `None` when that is
+    /// too long ago.
+    #[must_use]
+    pub fn records_since(&self, since: u64) -> Option<BTreeSet<TaskId>> {
+        let log = self.0.borrow();
+        let count = usize::try_from(log.records.checked_sub(since)?).ok()?;
+        let first = log.recent.len().checked_sub(count)?;
+        Some(log.recent.range(first..).copied().collect())
     }
 
     /// Waits for a change after the last one [`seen`](Self::seen) or waited for; `false` when the ledger is closed.

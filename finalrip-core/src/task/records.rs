@@ -284,6 +284,8 @@ pub struct TaskFilter {
     pub states: Vec<TaskState>,
     /// Only those created before this one: the last of the page before.
     pub before: Option<TaskId>,
+    /// Only this one and those created after it.
+    pub from: Option<TaskId>,
     /// At most so many.
     pub limit: u32,
 }
@@ -292,7 +294,7 @@ impl TaskFilter {
     /// All tasks in these states.
     #[must_use]
     pub fn states(states: impl Into<Vec<TaskState>>) -> Self {
-        Self { states: states.into(), before: None, limit: u32::MAX }
+        Self { states: states.into(), before: None, from: None, limit: u32::MAX }
     }
 }
 

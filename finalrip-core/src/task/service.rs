@@ -5,6 +5,7 @@
 //! again: who works on what, and how much was moved.
 
 mod clip;
+mod copies;
 mod error;
 mod follow;
 mod requests;
@@ -27,7 +28,7 @@ pub use requests::{Presigned, StartRequest, TaskView};
 
 use self::clip::Cuts;
 use self::running::Running;
-use self::sources::Sources;
+use self::sources::{Place, Sources};
 use self::worker::{Worker, stopped};
 use super::error::{LedgerError, LedgerResult};
 use super::ledger::Ledger;
@@ -47,8 +48,14 @@ const TIDYING: Duration = Duration::from_secs(60);
 /// How long the store may take to answer when a service is opened; without an answer it goes on.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a worker waits before it calls a store again that has not answered.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How many processes check scripts and cut clips at the same time, beside the workers.
 const HELPERS: usize = 2;
+
+/// The default of [`ServiceOptions::source_cache`]: 100 GiB.
+pub const SOURCE_CACHE: u64 = 100 << 30;
 
 /// How a service goes about its work.
 #[derive(Debug, Clone)]
@@ -64,8 +71,12 @@ pub struct ServiceOptions {
     /// The folder for downloaded sources, indexes and scratch files. With a local store it should be on the store's file
     /// system: results are then moved, and not copied.
     pub data: PathBuf,
-    /// The most that downloaded sources may take, in bytes. Default: 200 GiB. Only used with a remote store.
+    /// The most that downloaded sources may take, in bytes. Default: [`SOURCE_CACHE`]. Only used with a remote store.
     pub source_cache: u64,
+    /// How long a worker waits for a store that does not answer, or fails in a way that may pass, before its attempt has
+    /// failed. Default: 10 minutes. While it waits it does nothing else; with less, a store that is away for that long
+    /// costs the attempts of all that is queued.
+    pub store_patience: Duration,
     /// How long links hold. Default: 48 hours.
     pub link_lifetime: Duration,
 }
@@ -80,7 +91,8 @@ impl ServiceOptions {
             clip: ChunkLength::Auto,
             process: ProcessOptions::new(program, data.join("scratch")),
             data,
-            source_cache: 200 << 30,
+            source_cache: SOURCE_CACHE,
+            store_patience: Duration::from_secs(10 * 60),
             link_lifetime: Duration::from_secs(48 * 60 * 60),
         }
     }
@@ -137,7 +149,7 @@ impl Service {
         check_options(&options)?;
         let (folder, scratch) = (options.data.clone(), options.process.scratch.clone());
         let sources = Sources::open(store.clone(), &folder, options.source_cache)?;
-        let swept = make_folder(&scratch).and_then(|()| worker::sweep_copies(&scratch));
+        let swept = make_folder(&scratch).and_then(|()| copies::sweep(&scratch));
         let swept = swept.and_then(|()| sweep_scratch(&scratch));
         let swept = swept.map_err(TaskError::at("cannot tidy up", &scratch))?;
         if swept > 0 {
@@ -251,6 +263,30 @@ impl Inner {
         self.fetched.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Calls the store until it answers, or has failed for too long: what was made is worth waiting for, and the next piece
+    /// of work would fail as this one.
+    async fn wait_for_store<T, F: Future<Output = TaskResult<T>>>(&self, call: impl Fn() -> F) -> TaskResult<T> {
+        let begin = tokio::time::Instant::now();
+        loop {
+            match call().await {
+                Err(TaskError::Store(error))
+                    if error.is_retriable() && begin.elapsed() < self.options.store_patience =>
+                {
+                    tracing::warn!("waiting for the store: {}", chain(&error));
+                    sleep(AGAIN).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// The source of a task, brought here if need be.
+    async fn place(&self, video: &VideoKey) -> TaskResult<Place> {
+        let place = self.sources.place(video).await?;
+        self.fetched(place.fetched);
+        Ok(place)
+    }
+
     /// Whether a task is gone or being cleared. Another one may have its key by now.
     async fn is_over(&self, key: &str, task: TaskId) -> LedgerResult<bool> {
         match self.ledger.task(key).await {
@@ -284,8 +320,9 @@ impl Inner {
         Ok(self.ledger.forget(task).await?)
     }
 
-    /// Finishes what a process that was killed, or a store that did not answer, left half done.
-    async fn tidy(&self) -> TaskResult<()> {
+    /// Finishes what a process that was killed, or a store that did not answer, left half done; `false` when something of
+    /// a task that is gone is still being used.
+    async fn tidy(&self) -> TaskResult<bool> {
         for task in self.ledger.list(TaskFilter::states([TaskState::Clearing])).await? {
             let video = VideoKey::new(task.key.as_str())?;
             tracing::info!(key = task.key, "going on with clearing");
@@ -312,9 +349,15 @@ async fn expire(service: Arc<Inner>, mut stop: watch::Receiver<bool>) {
 }
 
 async fn tidy(service: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut tidy_at = None;
     loop {
-        if let Err(error) = service.tidy().await {
-            tracing::error!("what was left half done stays so for now: {error}");
+        // Without a change there is nothing new to find, and all tasks are many to read.
+        let records = service.ledger.changes().records();
+        if tidy_at != Some(records) {
+            match service.tidy().await {
+                Ok(all) => tidy_at = all.then_some(records),
+                Err(error) => tracing::error!("what was left half done stays so for now: {error}"),
+            }
         }
         tokio::select! { () = sleep(TIDYING) => {}, () = stopped(&mut stop) => return }
     }

@@ -29,7 +29,7 @@ use self::thread::Connections;
 use self::transaction::{Transaction, transact};
 use super::clock::Clock;
 use super::error::{LedgerError, LedgerResult};
-use super::ledger::{Changes, Ledger, LedgerOptions};
+use super::ledger::{ChangeLog, Changes, Ledger, LedgerOptions};
 use super::log::LogPage;
 use super::records::{
     AfterFailure, Counters, Failure, FencingToken, Lease, LeaseInfo, Outcome, Overrides, TaskFilter, TaskId, TaskJob,
@@ -59,7 +59,7 @@ pub struct SqliteLedger {
     path: Arc<Path>,
     options: LedgerOptions,
     clock: Arc<dyn Clock>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<ChangeLog>,
     recovery: Recovery,
     _lock: Option<File>,
 }
@@ -119,11 +119,12 @@ impl SqliteLedger {
         (options, clock): (LedgerOptions, Arc<dyn Clock>),
     ) -> LedgerResult<Self> {
         let recovered = transact(&mut db, options, &*clock, |transaction| transaction.recover());
-        let interrupted = recovered.map_err(|fault| fault.about(path))?;
+        let interrupted = recovered.map_err(|fault| fault.about(path))?.value;
         let writer = Connections::start("writer", vec![db])?;
         let recovery = Recovery { interrupted };
         let path = path.into();
-        Ok(Self { readers, writer, path, options, clock, changed: watch::Sender::new(0), recovery, _lock: lock })
+        let changed = watch::Sender::default();
+        Ok(Self { readers, writer, path, options, clock, changed, recovery, _lock: lock })
     }
 
     /// What was found when it was opened.
@@ -178,7 +179,7 @@ struct Writer {
     options: LedgerOptions,
     clock: Arc<dyn Clock>,
     path: Arc<Path>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<ChangeLog>,
 }
 
 impl Writer {
@@ -189,11 +190,11 @@ impl Writer {
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> LedgerResult<T> {
         let before = db.total_changes();
-        let value = transact(db, self.options, &*self.clock, steps).map_err(|fault| fault.about(&self.path))?;
+        let done = transact(db, self.options, &*self.clock, steps).map_err(|fault| fault.about(&self.path))?;
         if db.total_changes() != before {
-            self.changed.send_modify(|count| *count += 1);
+            self.changed.send_modify(|log| log.note(&done.records));
         }
-        Ok(value)
+        Ok(done.value)
     }
 }
 
@@ -261,7 +262,7 @@ impl Ledger for SqliteLedger {
             let beat = schema::without_sync(db, |db| {
                 transact(db, options, &*clock, |transaction| transaction.heartbeat(token, progress))
             });
-            beat.map_err(|fault| fault.about(&path))
+            beat.map(|done| done.value).map_err(|fault| fault.about(&path))
         };
         self.writer.run(job, |_, ()| {}).await
     }

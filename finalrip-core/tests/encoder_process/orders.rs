@@ -110,11 +110,13 @@ pub(crate) async fn clips_are_those_of_the_library() {
     assert_eq!(planned.clips.iter().map(|range| range.len()).sum::<u32>(), 60);
     assert!(planned.clips.len() > 1, "{planned:?}");
     let mut clips = Vec::new();
+    let clip = |index: u32, command: &str, output: &Path| {
+        let (source, job, plan) = (place.source(), job(SCRIPT, command), planned.record.clone());
+        Order::Clip { source, index, job, plan, output: output.to_owned(), threads: Some(1) }
+    };
     for (index, range) in (0..).zip(&planned.clips) {
         let output = process.scratch().join(format!("{index}.mkv"));
-        let (job, plan) = (job(SCRIPT, command), planned.record.clone());
-        let source = place.source();
-        let order = Order::Clip { source, index, job, plan, output: output.clone(), threads: Some(1) };
+        let order = clip(index, command, &output);
         let mut last = 0;
         let answer = process.perform(&order, &mut |progress| last = progress.frames).await.unwrap();
         let Answer::Encoded(EncodedClip { bytes, record }) = answer else { panic!("{answer:?}") };
@@ -146,7 +148,8 @@ pub(crate) async fn clips_are_those_of_the_library() {
     let output = process.scratch().join("result.mkv");
     // Whatever the command says, the result is Matroska.
     let job = job(SCRIPT, COMMAND);
-    let (source, plan) = (place.source(), planned.record);
+    let (source, plan) = (place.source(), planned.record.clone());
+    let first = clips[0].0.clone();
     let order = Order::Merge { source, job, plan, clips, output: output.clone() };
     let answer = process.perform(&order, &mut |_| {}).await.unwrap();
     assert_eq!(answer, Answer::Merged { bytes: fs::metadata(&output).unwrap().len() });
@@ -155,6 +158,13 @@ pub(crate) async fn clips_are_those_of_the_library() {
     probe.args(["-show_entries", "format=format_name:stream=nb_read_packets"]).arg(&output);
     let probed = String::from_utf8(probe.output().unwrap().stdout).unwrap();
     assert!(probed.contains("60") && probed.contains("matroska"), "{probed}");
+
+    // A late worker has put another result in the place of the one that counts.
+    fs::remove_file(&output).unwrap();
+    process.perform(&clip(0, &format!("{command} -crf 50"), &first), &mut |_| {}).await.unwrap();
+    let failure = failed(process.perform(&order, &mut |_| {}).await);
+    assert!(failure.reason.contains("than its record says"), "{failure:?}");
+    assert!(!output.exists());
     process.kill().await;
 }
 

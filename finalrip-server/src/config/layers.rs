@@ -236,6 +236,7 @@ mod tests {
         let config = Layers::default().config().unwrap();
         assert_eq!((config.workers, config.listen.to_string().as_str()), (1, "127.0.0.1:8848"));
         assert!(config.token.is_none() && config.s3.is_none());
+        assert_eq!(u64::from(config.tasks.source_cache_gib) << 30, finalrip_core::task::SOURCE_CACHE);
         let file = layers("workers = 2\n[limits]\nbody_mib = 3\nconnections = 9\n");
         let variables = [
             ("FINALRIP_LIMITS_BODY_MIB", "4"),

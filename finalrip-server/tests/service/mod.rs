@@ -32,6 +32,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     runner: JoinHandle<()>,
     folder: Option<TempDir>,
+    /// Copies of a remote store's results.
+    copies: TempDir,
 }
 
 /// The program that becomes an encoder process.
@@ -72,7 +74,7 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let inner = service.clone();
         let runner = tokio::spawn(async move { inner.run(stopped).await });
-        Self { service, stop, runner, folder: None }
+        Self { service, stop, runner, folder: None, copies: common::scratch() }
     }
 
     /// Puts a file into the store, and makes a task of it.
@@ -110,7 +112,13 @@ impl Running {
         let view = self.wait_for_end(key).await;
         let task = &view.progress.task;
         assert_eq!(task.state, TaskState::Completed, "{:?}\n{:?}", task.failure, view.progress.log);
-        self.service.store().local_path(&video(key).result()).await.expect("a result").expect("a local store")
+        let (store, result) = (self.service.store(), video(key).result());
+        if let Some(file) = store.local_path(&result).await.expect("a result") {
+            return file;
+        }
+        let copy = self.copies.path().join("result.mkv");
+        store.download(&result, &copy).await.expect("a result");
+        copy
     }
 
     /// Everything that has been noted of a task.

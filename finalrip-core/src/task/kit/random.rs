@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Bench, Engine, at, failure, id, job, outcome};
 use crate::task::error::{LedgerError, LedgerResult};
-use crate::task::records::{FencingToken, Lease, Overrides, Queue, TaskFilter, TaskId, WorkId};
+use crate::task::ledger::Changes;
+use crate::task::records::{FencingToken, Lease, Overrides, Queue, TaskFilter, TaskId, TaskRecord, WorkId};
 use crate::task::state::TaskState;
 
 /// Never two leases for one piece of work, nothing lost, nothing finished done again, attempts bounded, tokens growing.
@@ -52,12 +53,16 @@ struct World {
     newest: FencingToken,
     /// Clips that are complete, and by which lease.
     finished: BTreeMap<(TaskId, u32), FencingToken>,
+    changes: Changes,
+    /// The list of all tasks, and how many changes of records there were before it was read.
+    listed: (u64, Vec<TaskRecord>),
 }
 
 impl World {
     fn new(bench: Bench, seed: u64) -> Self {
-        let random = Random(seed);
-        Self { bench, random, leases: Vec::new(), newest: FencingToken(0), finished: BTreeMap::new() }
+        let (random, changes) = (Random(seed), bench.ledger.changes());
+        let (leases, newest, finished) = (Vec::new(), FencingToken(0), BTreeMap::new());
+        Self { bench, random, leases, newest, finished, changes, listed: (0, Vec::new()) }
     }
 
     async fn step(&mut self) -> LedgerResult<()> {
@@ -123,6 +128,8 @@ impl World {
 
     fn restart(mut self, engine: &dyn Engine) -> LedgerResult<Self> {
         self.bench = self.bench.restart(engine)?;
+        self.changes = self.bench.ledger.changes();
+        self.listed = (0, Vec::new());
         Ok(self)
     }
 
@@ -161,11 +168,21 @@ impl World {
         Ok(())
     }
 
-    async fn check(&self) -> LedgerResult<()> {
+    async fn check(&mut self) -> LedgerResult<()> {
+        let records = self.changes.records();
+        let listed = self.bench.ledger.list(TaskFilter::states(TaskState::ALL)).await?;
+        // A new process counts from 0, with the tasks of the one before.
+        if let Some(told) = self.changes.records_since(self.listed.0).filter(|_| self.listed.0 > 0) {
+            let others = |tasks: &[TaskRecord]| -> Vec<TaskRecord> {
+                tasks.iter().filter(|task| !told.contains(&task.id)).cloned().collect()
+            };
+            assert_eq!(others(&listed), others(&self.listed.1), "changed, and nobody was told");
+        }
+        self.listed = (records, listed);
         let leases = self.bench.ledger.leases().await?;
         let work: BTreeSet<_> = leases.iter().map(|lease| (lease.task, lease.work)).collect();
         assert_eq!(work.len(), leases.len(), "two leases for one piece of work: {leases:?}");
-        for task in self.bench.ledger.list(TaskFilter::states(TaskState::ALL)).await? {
+        for task in &self.listed.1 {
             let fits = |work| match work {
                 WorkId::Index => matches!(task.state, TaskState::Pending | TaskState::Planning),
                 WorkId::Plan => task.state == TaskState::Planning,

@@ -54,7 +54,9 @@ pub async fn lists_are_newest_first(engine: &dyn Engine) -> LedgerResult<()> {
     let pending = TaskFilter { limit: 3, ..TaskFilter::states([TaskState::Pending]) };
     let (page, last) = keys(pending.clone()).await?;
     assert_eq!(page, ["d", "c", "b"]);
-    assert_eq!(keys(TaskFilter { before: last, ..pending }).await?.0, ["a"]);
+    assert_eq!(keys(TaskFilter { before: last, ..pending.clone() }).await?.0, ["a"]);
+    assert_eq!(keys(TaskFilter { from: last, ..pending.clone() }).await?.0, ["d", "c", "b"]);
+    assert_eq!(keys(TaskFilter { from: last, before: last, ..pending }).await?.0, [""; 0]);
     assert_eq!(keys(TaskFilter::states([TaskState::Completed])).await?.0, ["done"]);
     assert!(keys(TaskFilter::states([])).await?.0.is_empty());
     Ok(())
@@ -116,6 +118,72 @@ pub async fn changes_are_told(engine: &dyn Engine) -> LedgerResult<()> {
     let complete = std::thread::spawn(move || super::block_on(ledger.complete(lease.token, outcome(&lease.work, 0))));
     assert!(changes.wait().await);
     assert_eq!(complete.join().ok(), Some(Ok(TaskState::Merging)));
+    Ok(())
+}
+
+/// Whoever keeps a list knows when it is old, and does not make it again for every clip.
+pub async fn changes_of_records_are_told_apart(engine: &dyn Engine) -> LedgerResult<()> {
+    let bench = Bench::open(engine)?;
+    bench.uploaded("other").await?;
+    let (ledger, changes) = (&bench.ledger, bench.ledger.changes());
+    let begin = changes.records();
+    let mut records = begin;
+    let mut told = |what: &str, expected: bool| {
+        let changed = changes.records_since(records).expect("these are few");
+        records = changes.records();
+        assert_eq!(changed.len(), usize::from(expected), "{what}: {changed:?}");
+    };
+    let id = ledger.create("K").await?;
+    told("create", true);
+    let index = bench.take("w").await?;
+    ledger.start("K", super::job(Queue::Default)).await?;
+    told("start", true);
+    bench.complete(&index).await?;
+    let plan = bench.take("w").await?;
+    told("the index is done, and the plan leased", false);
+    ledger.complete(plan.token, outcome(&plan.work, 2)).await?;
+    told("the plan is made", true);
+    for clip in 0..2 {
+        let lease = bench.take("w").await?;
+        ledger.heartbeat(lease.token, at(1)).await?;
+        ledger.give_back(lease.token).await?;
+        let lease = bench.take("w").await?;
+        ledger.fail(lease.token, failure("once")).await?;
+        let lease = bench.take("w").await?;
+        told("a clip comes and goes", false);
+        bench.complete(&lease).await?;
+        told("a clip is done: the last one makes the task merge", clip == 1);
+    }
+    let merge = bench.take("w").await?;
+    told("the merge is leased", false);
+    bench.complete(&merge).await?;
+    told("the task is done", true);
+    ledger.retry_encode("K", 0, Overrides::default()).await?;
+    told("a retry", true);
+    ledger.retry_encode("K", 1, Overrides::default()).await?;
+    told("a second retry while it encodes", false);
+    ledger.cancel("K").await?;
+    told("cancel", true);
+    let task = ledger.clear("K").await?;
+    told("clear", true);
+    ledger.forget(task).await?;
+    told("forget", true);
+    ledger.forget(task).await?;
+    assert!(ledger.task("K").await.is_err());
+    told("what has no effect", false);
+
+    assert_eq!(changes.records_since(begin), Some([id].into()));
+    assert_eq!(changes.records_since(changes.records() + 1), None, "from another process's count");
+    if engine.persistent() {
+        // That many writes are too many for a disk.
+        return Ok(());
+    }
+    for number in 0..1500 {
+        ledger.create(&format!("task {number}")).await?;
+    }
+    assert_eq!(changes.records_since(begin), None, "too many to be kept in mind");
+    let last = ledger.task("task 1499").await?.id;
+    assert_eq!(changes.records_since(changes.records() - 1), Some([last].into()));
     Ok(())
 }
 

@@ -101,7 +101,11 @@ impl Bench {
                 self.merge(rig, &plan, clips, tell)
             }
             Order::Cut { source, from, to, output } => {
-                let bytes = cut::cut_share(source, (*from, *to), output, &CancelToken::new()).map_err(told)?;
+                let bytes = cut::cut_share(source, (*from, *to), output, &CancelToken::new()).map_err(|error| {
+                    // What cannot be cut of this source never can.
+                    let (reason, permanent) = failure::told(&error);
+                    (reason, permanent || matches!(error, Error::Source { .. }))
+                })?;
                 Ok(Answer::Cut { bytes })
             }
         }

@@ -11,7 +11,7 @@ use super::{Inner, Service};
 use crate::store::{Access, ObjectKey, STRICT, VideoKey};
 use crate::task::error::LedgerError;
 use crate::task::process::{EncoderProcess, Order, Scope};
-use crate::task::records::{ClipProgress, TaskProgress};
+use crate::task::records::{ClipProgress, Failure, TaskProgress};
 
 /// How long a cut may take; it copies at most the whole source.
 const LONGEST_CUT: Duration = Duration::from_secs(60 * 60);
@@ -34,8 +34,8 @@ impl Service {
     /// frames. Encoding never reads it. Clearing the task deletes it.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownTask`], [`LedgerError::NoSuchClip`]; [`TaskError::Process`] when the source cannot be cut;
-    /// the store failed.
+    /// [`LedgerError::UnknownTask`], [`LedgerError::NoSuchClip`]; [`TaskError::Uncuttable`] for a source of which no part
+    /// can be copied; [`TaskError::Process`] when the process failed; the store failed.
     pub async fn clip(&self, video: &str, index: u32) -> TaskResult<ObjectKey> {
         let progress = self.0.ledger.progress(video).await?;
         let clip = progress.clips.iter().find(|clip| clip.index == index).ok_or(LedgerError::NoSuchClip)?;
@@ -84,7 +84,7 @@ impl Inner {
             return Err(LedgerError::UnknownTask.into());
         }
         let _turn = self.helpers.acquire().await;
-        let place = self.sources.place(key.video()).await?;
+        let place = self.place(key.video()).await?;
         let first = progress.clips.first().map_or(0, |clip| clip.range.start);
         let part = |frame: u32| f64::from(frame - first) / progress.frames_total() as f64;
         let scope = Scope {
@@ -100,15 +100,22 @@ impl Inner {
             let order = Order::Cut { source, from, to, output: output.clone() };
             process.perform(&order, &mut |_| {}).await.map(|_| (process, output))
         });
-        let failed = |reason: String| TaskError::Process(format!("clip {} cannot be cut: {reason}", clip.index));
+        let told = |reason: String| format!("clip {} cannot be cut: {reason}", clip.index);
         let ended = tokio::select! {
             ended = cut => ended,
             () = self.wait_until_cleared(progress) => return Err(LedgerError::UnknownTask.into()),
         };
         let (process, output) = match ended {
             Ok(Ok(made)) => made,
-            Ok(Err(error)) => return Err(failed(error.into_failure().reason)),
-            Err(_) => return Err(failed("it takes too long".to_owned())),
+            Ok(Err(error)) => {
+                let Failure { reason, permanent, .. } = error.into_failure();
+                return Err(if permanent {
+                    TaskError::Uncuttable(told(reason))
+                } else {
+                    TaskError::Process(told(reason))
+                });
+            }
+            Err(_) => return Err(TaskError::Process(told("it takes too long".to_owned()))),
         };
         let stored = self.store.publish(key, &output).await;
         process.kill().await;

@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::encoder::command::CommandError;
-use crate::error::chain;
 use crate::store::{KeyError, ObjectKey, StoreError};
 use crate::task::error::LedgerError;
 
@@ -20,7 +19,7 @@ pub enum TaskError {
     Ledger(#[from] LedgerError),
 
     /// The store refuses it, or cannot be used.
-    #[error("{}", chain(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
 
     /// The text is not a video key.
@@ -56,6 +55,10 @@ pub enum TaskError {
         /// The task's state.
         state: super::super::TaskState,
     },
+
+    /// No part can be copied out of the source: it is no video, or is damaged there.
+    #[error("{0}")]
+    Uncuttable(String),
 
     /// What needs an encoder process failed in it.
     #[error("{0}")]
@@ -117,7 +120,9 @@ impl TaskError {
             Self::Store(error) => store_kind(error),
             Self::NoSource => ErrorKind::NotFound,
             Self::KeyTaken { .. } | Self::SourceInUse { .. } => ErrorKind::Conflict,
-            Self::Key(_) | Self::Command(_) | Self::Script(_) | Self::Setting { .. } => ErrorKind::Invalid,
+            Self::Key(_) | Self::Command(_) | Self::Script(_) | Self::Setting { .. } | Self::Uncuttable(_) => {
+                ErrorKind::Invalid
+            }
             Self::Process(_) | Self::Folder { .. } => ErrorKind::Internal,
         }
     }

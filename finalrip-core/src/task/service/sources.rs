@@ -39,6 +39,8 @@ pub(super) struct Place {
     pub(super) cache: PathBuf,
     /// Which version it is.
     pub(super) e_tag: Option<String>,
+    /// How many bytes had to be fetched for it.
+    pub(super) fetched: u64,
     /// Keeps it from being given up.
     _held: Arc<tokio::sync::Mutex<()>>,
 }
@@ -63,15 +65,15 @@ impl Sources {
         let held = self.hold(&name);
         let _alone = held.lock().await;
         let local = self.store.local_path(&video.source()).await?;
-        let file = match local {
-            Some(file) => file,
+        let (file, fetched) = match local {
+            Some(file) => (file, 0),
             None => self.download(video, &name, &object).await?,
         };
         let cache = self.cache.join(&name);
         let source = cache.join(file_name(video));
         link(&cache, &source, &file).map_err(TaskError::at("cannot write to", &cache))?;
         drop(_alone);
-        Ok(Place { source, file, cache, e_tag: object.e_tag, _held: held })
+        Ok(Place { source, file, cache, e_tag: object.e_tag, fetched, _held: held })
     }
 
     fn hold(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -79,7 +81,8 @@ impl Sources {
         Arc::clone(used.entry(name.to_owned()).or_default())
     }
 
-    async fn download(&self, video: &VideoKey, name: &str, object: &StoredObject) -> TaskResult<PathBuf> {
+    /// Gives the file, and how many bytes of it were fetched now.
+    async fn download(&self, video: &VideoKey, name: &str, object: &StoredObject) -> TaskResult<(PathBuf, u64)> {
         let folder = self.downloads.join(name);
         let file = folder.join(file_name(video));
         let size = fs::metadata(&file).map(|about| about.len());
@@ -87,12 +90,12 @@ impl Sources {
             // What was used last is given up last.
             let touch = || fs::File::open(&folder)?.set_modified(SystemTime::now());
             touch().map_err(TaskError::at("cannot write to", &folder))?;
-            return Ok(file);
+            return Ok((file, 0));
         }
         self.make_room(object.size, name).map_err(TaskError::at("cannot make room in", &self.downloads))?;
         fs::create_dir_all(&folder).map_err(TaskError::at("cannot make the folder", &folder))?;
-        self.store.download(&video.source(), &file).await?;
-        Ok(file)
+        let downloaded = self.store.download(&video.source(), &file).await?;
+        Ok((file, downloaded.object.size - downloaded.continued))
     }
 
     /// Gives up downloads that nobody uses, the ones used longest ago first, until `more` bytes fit in.
@@ -136,26 +139,28 @@ impl Sources {
 
     /// Removes everything of a video that nobody uses.
     pub(super) fn forget(&self, video: &VideoKey) -> TaskResult<()> {
-        self.forget_where(|name| name.starts_with(&prefix(video)))
+        self.forget_where(|name| name.starts_with(&prefix(video))).map(drop)
     }
 
-    /// Removes everything of videos that are not among these: what a process left that was killed while it cleared.
-    pub(super) fn keep_only<'a>(&self, videos: impl Iterator<Item = &'a VideoKey>) -> TaskResult<()> {
+    /// Removes everything of videos that are not among these: what a process left that was killed while it cleared. `false`
+    /// when some of it is being used.
+    pub(super) fn keep_only<'a>(&self, videos: impl Iterator<Item = &'a VideoKey>) -> TaskResult<bool> {
         let kept: Vec<String> = videos.map(prefix).collect();
         self.forget_where(|name| !kept.iter().any(|prefix| name.starts_with(prefix)))
     }
 
-    fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<()> {
+    fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<bool> {
+        let mut all = true;
         for folder in [&self.downloads, &self.cache] {
             let entries = fs::read_dir(folder).map_err(TaskError::at("cannot list", folder))?;
             for entry in entries.filter_map(Result::ok) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if which(&name) {
-                    self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
+                    all &= self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 }
 
@@ -264,6 +269,7 @@ mod tests {
             put(&store, key, "ten bytes!").await;
         }
         let held = sources.place(&one).await.unwrap();
+        assert_eq!((held.fetched, sources.place(&one).await.unwrap().fetched), (10, 0));
         assert!(held.file.starts_with(&sources.downloads));
         drop(sources.place(&two).await.unwrap());
         assert_eq!(count(&sources.downloads), 2);
@@ -272,8 +278,10 @@ mod tests {
         assert_eq!(third.source.file_name().unwrap(), "source");
         assert!(held.file.exists() && third.file.exists());
         assert_eq!(count(&sources.downloads), 2);
-        drop((held, third));
-        sources.keep_only([&one].into_iter()).unwrap();
+        drop(third);
+        assert!(!sources.keep_only([&three].into_iter()).unwrap(), "the first is still in use");
+        drop(held);
+        assert!(sources.keep_only([&one].into_iter()).unwrap());
         assert_eq!((count(&sources.downloads), count(&sources.cache)), (1, 1));
     }
 

@@ -1,6 +1,6 @@
 //! A worker: takes work from the ledger, has it done by an encoder process, stores what came of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 
 use super::Inner;
-use super::error::{TaskError, TaskResult};
+use super::copies::Copies;
+use super::error::TaskError;
 use super::sources::Place;
 use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
@@ -33,9 +34,6 @@ const LONGEST_MERGE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How often progress is noted at most, and how often it is noted at least while a lease holds for long.
 const BEAT: Duration = Duration::from_secs(1);
-
-/// What the names of folders for copies of clips begin with.
-const COPIES: &str = "clips-";
 
 /// One of a service's workers.
 pub(super) struct Worker {
@@ -159,7 +157,8 @@ impl Worker {
     /// Has the work done by a process. Nothing is stored yet.
     async fn make(&mut self, lease: &Lease, progress: &watch::Sender<WorkProgress>) -> Result<Made, Stopped> {
         let video = VideoKey::new(lease.key.as_str()).map_err(|error| failed(&TaskError::from(error)))?;
-        let place = self.service.sources.place(&video).await.map_err(|error| failed(&error))?;
+        let service = Arc::clone(&self.service);
+        let place = service.wait_for_store(|| service.place(&video)).await.map_err(|error| failed(&error))?;
         match &lease.work {
             Work::Index => {
                 let order = Order::Index { source: place.source.clone() };
@@ -216,7 +215,7 @@ impl Worker {
         let plan = read_plan(plan, place)?;
         // Another process: this one may read the clips as well.
         self.let_go().await;
-        let fetched = Fetched::all(&self.service, video, clips.len()).await.map_err(|error| failed(&error))?;
+        let fetched = Copies::of(&self.service, video, clips.len()).await.map_err(|error| failed(&error))?;
         let scratch = self.process(lease, place, fetched.files.clone()).await?.scratch().to_owned();
         let clips = fetched.files.iter().cloned().zip(clips.iter().map(|clip| clip.record.clone())).collect();
         let output = scratch.join("merged.mkv");
@@ -280,9 +279,9 @@ impl Worker {
                 let progress = *latest.borrow();
                 let wanted = insist(|| service.ledger.heartbeat(lease.token, progress)).await;
                 wanted.map_err(|error| unless_lost(&error))?;
-                let publish = service.store.publish(&key, &file);
+                let publish = async || Ok(service.store.publish(&key, &file).await?);
                 let stored = tokio::select! {
-                    stored = publish => stored.map_err(|error| failed(&TaskError::from(error)))?,
+                    stored = service.wait_for_store(publish) => stored.map_err(|error| failed(&error))?,
                     () = beat(&service, lease, latest.clone()) => return Err(Stopped::Unwanted),
                     () = stopped(stop) => return Err(Stopped::Unwanted),
                 };
@@ -308,54 +307,6 @@ enum Made {
     Known(Outcome),
     /// A file, which is to become an object.
     File { file: PathBuf, key: ObjectKey, outcome: Outcome },
-}
-
-/// The encoded clips of a task on this machine.
-struct Fetched {
-    files: Vec<PathBuf>,
-    /// Copies of a remote store's clips, removed with this.
-    _copies: Option<tempfile::TempDir>,
-}
-
-impl Fetched {
-    async fn all(service: &Inner, video: &VideoKey, clips: usize) -> TaskResult<Self> {
-        let mut fetched = Self { files: Vec::with_capacity(clips), _copies: None };
-        for index in 0..u32::try_from(clips).unwrap_or(u32::MAX) {
-            let key = video.encoded_clip(index);
-            let file = match service.store.local_path(&key).await? {
-                Some(file) => file,
-                None => fetched.copy(service, &key, index).await?,
-            };
-            fetched.files.push(file);
-        }
-        Ok(fetched)
-    }
-
-    async fn copy(&mut self, service: &Inner, key: &ObjectKey, index: u32) -> TaskResult<PathBuf> {
-        let copies = match &mut self._copies {
-            Some(copies) => copies,
-            none => {
-                let folder = &service.options.process.scratch;
-                let made = tempfile::Builder::new().prefix(COPIES).tempdir_in(folder);
-                none.insert(made.map_err(TaskError::at("cannot make a folder in", folder))?)
-            }
-        };
-        let file = copies.path().join(format!("{index}.mkv"));
-        let downloaded = service.store.download(key, &file).await?;
-        service.fetched(downloaded.object.size);
-        Ok(file)
-    }
-}
-
-/// Removes the copies that a killed process has left.
-pub(super) fn sweep_copies(folder: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(COPIES) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Keeps a lease until it is lost. Asks whenever something has changed, so that a cancelled task stops at once.

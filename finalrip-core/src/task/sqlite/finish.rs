@@ -34,7 +34,8 @@ impl Transaction<'_> {
             (WorkId::Plan, Outcome::Planned(plan)) => self.planned(&mut task, plan)?,
             (WorkId::Clip(_), Outcome::Encoded(clip)) => self.encoded(&work, clip)?,
             (WorkId::Merge, Outcome::Merged { bytes: size }) => {
-                self.execute("UPDATE task SET result_bytes = ?2 WHERE id = ?1", params![task.id, bytes(*size)])?;
+                let sql = "UPDATE task SET result_bytes = ?2 WHERE id = ?1";
+                self.change_record(task.id, sql, params![task.id, bytes(*size)])?;
                 self.move_task(&mut task, TaskEvent::Merged, None)?;
             }
             (work, _) => return Err(unusable("the outcome", format!("it is not one of {work:?}"))),

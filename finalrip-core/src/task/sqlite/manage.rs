@@ -26,6 +26,7 @@ impl Transaction<'_> {
         let mut statement = self.db.prepare_cached(sql)?;
         let id: Option<i64> = statement.query_row(params![key, self.wall(), ordinal], |row| row.get(0)).optional()?;
         let id = id.ok_or(LedgerError::TaskExists)?;
+        self.record_changed(id);
         let task = self.known(key)?;
         self.note(id, &Happening::State { state: TaskState::Pending, reason: None })?;
         self.queue(&task, WorkId::Index)?;
@@ -46,7 +47,7 @@ impl Transaction<'_> {
             ":script": job.script, ":command": job.command, ":slice": job.slice, ":timeout": millis(job.timeout),
             ":queue": job.queue.as_str(), ":ordinal": ordinal, ":id": task.id,
         };
-        self.execute(sql, values)?;
+        self.change_record(task.id, sql, values)?;
         // An index that is being made, or is waiting, now counts as the task's own work.
         let sql = "UPDATE work SET rank = ?2, ordinal = ?3 WHERE task = ?1";
         self.execute(sql, params![task.id, rank(job.queue), ordinal])?;
@@ -123,7 +124,7 @@ impl Transaction<'_> {
         if task.state != TaskState::Clearing {
             return Err(LedgerError::NotNow { state: task.state }.into());
         }
-        self.execute("DELETE FROM task WHERE id = ?1", [task.id])?;
+        self.change_record(task.id, "DELETE FROM task WHERE id = ?1", [task.id])?;
         Ok(())
     }
 

@@ -98,13 +98,15 @@ fn clip(row: &Row<'_>) -> Result<ClipProgress, Fault> {
 
 pub(super) fn list(db: &Connection, filter: &TaskFilter) -> Result<Vec<TaskRecord>, Fault> {
     // Ids only grow, also when the wall clock is set back.
-    let before = filter.before.map_or(i64::MAX, |task| i64::try_from(task.0).unwrap_or(i64::MAX));
+    let bound = |task: Option<TaskId>, none| task.map_or(none, |task| i64::try_from(task.0).unwrap_or(i64::MAX));
+    let (before, from) = (bound(filter.before, i64::MAX), bound(filter.from, 0));
     let wanted = |state: &TaskState| filter.states.contains(state).then(|| format!("'{state}'"));
     let states = TaskState::ALL.iter().filter_map(wanted).collect::<Vec<_>>().join(", ");
     // Only ids are sorted, out of the index; the rows with their scripts are then read in that order.
-    let ids = format!("SELECT id FROM task WHERE state IN ({states}) AND id < ?1 ORDER BY id DESC LIMIT ?2");
+    let ids =
+        format!("SELECT id FROM task WHERE state IN ({states}) AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3");
     let sql = format!("SELECT {TASK} FROM task WHERE id IN ({ids}) ORDER BY id DESC");
-    all(db, &sql, params![before, filter.limit], record)
+    all(db, &sql, params![before, from, filter.limit], record)
 }
 
 pub(super) fn log(db: &mut Connection, key: &str, after: u64, limit: u32) -> Result<LogPage, Fault> {

@@ -1,5 +1,7 @@
 //! One transaction: the steps that the transitions are made of.
 
+use std::cell::RefCell;
+
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, named_params, params};
 
 use super::fault::Fault;
@@ -7,7 +9,7 @@ use crate::task::clock::Clock;
 use crate::task::error::LedgerError;
 use crate::task::ledger::LedgerOptions;
 use crate::task::log::Happening;
-use crate::task::records::{FencingToken, Queue, WorkId};
+use crate::task::records::{FencingToken, Queue, TaskId, WorkId};
 use crate::task::state::{TaskEvent, TaskState, WorkEvent, WorkState};
 
 /// A transaction that holds the database's write lock, and what is the same for all of it.
@@ -17,6 +19,15 @@ pub(super) struct Transaction<'a> {
     /// [`Clock::elapsed`] in milliseconds.
     pub(super) now: i64,
     wall: i64,
+    /// The tasks whose records have changed, come or gone.
+    records: RefCell<Vec<TaskId>>,
+}
+
+/// What a transaction came to.
+pub(super) struct Transacted<T> {
+    pub(super) value: T,
+    /// The tasks whose records have changed, come or gone.
+    pub(super) records: Vec<TaskId>,
 }
 
 /// A task, as far as transitions look at it.
@@ -93,19 +104,31 @@ pub(super) fn transact<T>(
     options: LedgerOptions,
     clock: &dyn Clock,
     steps: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+) -> Result<Transacted<T>, Fault> {
     let now = i64::try_from(clock.elapsed().as_millis()).unwrap_or(i64::MAX);
     let db = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let transaction = Transaction { db, options, now, wall: clock.unix_millis() };
+    let transaction = Transaction { db, options, now, wall: clock.unix_millis(), records: RefCell::default() };
     let value = steps(&transaction)?;
     transaction.db.commit()?;
-    Ok(value)
+    Ok(Transacted { value, records: transaction.records.take() })
 }
 
 impl Transaction<'_> {
     /// Runs a statement, which is kept prepared.
     pub(super) fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, Fault> {
         Ok(self.db.prepare_cached(sql)?.execute(values)?)
+    }
+
+    /// Runs a statement that changes, makes or deletes the [`TaskRecord`](crate::task::records::TaskRecord) of a task, and
+    /// keeps that in mind.
+    pub(super) fn change_record(&self, task: i64, sql: &str, values: impl rusqlite::Params) -> Result<(), Fault> {
+        self.execute(sql, values)?;
+        self.record_changed(task);
+        Ok(())
+    }
+
+    pub(super) fn record_changed(&self, task: i64) {
+        self.records.borrow_mut().push(TaskId(task.unsigned_abs()));
     }
 
     /// The first row, if there is one.
@@ -194,7 +217,7 @@ impl Transaction<'_> {
         }
         let sql = "UPDATE task SET state = ?2, failure = ?3, log = NULL,
             result_bytes = CASE WHEN ?2 = 'completed' THEN result_bytes END WHERE id = ?1";
-        self.execute(sql, params![task.id, state.as_str(), reason])?;
+        self.change_record(task.id, sql, params![task.id, state.as_str(), reason])?;
         task.state = state;
         self.note(task.id, &Happening::State { state, reason: reason.map(str::to_owned) })
     }

@@ -6,11 +6,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Frames of the source: 64 seconds, so that it is cut into two segments.
+/// Frames of the usual source: 64 seconds, so that it is cut into two segments.
 pub(crate) const FRAMES: u32 = 1600;
 
 /// The source's frames a second.
 const RATE: u32 = 25;
+
+/// A real clip, below the repository's root.
+const CLIP: &str = "examples/media/big_buck_bunny_720p.mp4";
 
 /// The folder that every side works in, on the disk that cargo builds on, and the source in it.
 pub(crate) struct Content {
@@ -34,7 +37,9 @@ impl Content {
 /// The real clip again and again, with a picture in it that moves and changes: bestsource tells frames apart by what they
 /// show, so none may look like another.
 fn make_source(folder: &Path, target: &Path, frames: u32) -> Result<()> {
-    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/media/big_buck_bunny_720p.mp4");
+    // The package that is measured may lie in a folder of its own.
+    let roots = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let clip = roots.map(|root| root.join(CLIP)).find(|clip| clip.exists()).context(CLIP)?;
     let (subtitles, chapters) = (folder.join("subtitles.srt"), folder.join("chapters.txt"));
     fs::write(&subtitles, "1\n00:00:01,000 --> 00:00:03,000\nHello\n")?;
     fs::write(&chapters, ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=4\ntitle=Start\n")?;
