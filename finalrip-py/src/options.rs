@@ -69,12 +69,13 @@ impl RipSettings {
     }
 
     pub(crate) fn options(self, cancel: CancelToken) -> RipOptions {
-        let mut merge = MergeOptions::default();
-        merge.audio = self.audio;
-        merge.subtitles = self.subtitles;
-        merge.attachments = self.attachments;
-        merge.chapters = self.chapters;
-        merge.metadata = self.metadata;
+        let merge = MergeOptions {
+            audio: self.audio,
+            subtitles: self.subtitles,
+            attachments: self.attachments,
+            chapters: self.chapters,
+            metadata: self.metadata,
+        };
         RipOptions {
             workers: self.workers,
             slice: self.slice,
