@@ -27,7 +27,7 @@ pub(crate) struct Pair {
 
 /// Both sides, in this order or the other. The source's index is there before either clock starts.
 pub(crate) async fn pair(server: &Server, content: &Content, run: u32) -> Result<Pair> {
-    if run % 2 == 0 {
+    if run.is_multiple_of(2) {
         let library = by_library(content)?;
         return Ok(Pair { server: by_server(server, content, run).await?, library });
     }
