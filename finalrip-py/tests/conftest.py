@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,9 @@ import vapoursynth as vs
 ROOT = Path(__file__).resolve().parents[2]
 BUNNY = ROOT / "examples/media/big_buck_bunny_720p.mp4"
 FAST = "-c:v libx264 -preset ultrafast"
+
+# A shell starts what runs in the background with Ctrl-C ignored, and Python leaves that as it is.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
