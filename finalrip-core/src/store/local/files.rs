@@ -11,8 +11,8 @@ use object_store::PutPayload;
 
 use super::names;
 
-/// How often a write is tried again because its folder, empty for a moment, was removed.
-const FOLDER_RACES: usize = 16;
+/// How often a write is tried because its folders, empty for a moment, were removed: each time, somebody else got on.
+const FOLDER_RACES: usize = 1_000;
 
 /// The store's two folders. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -105,11 +105,8 @@ impl Tree {
         while folder != &*self.objects && fs::remove_dir(folder).is_ok() {
             folder = folder.parent().unwrap_or(&self.objects);
         }
-        match sync_folder(folder) {
-            // Somebody deleted the next object, and with it the folder.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            outcome => outcome,
-        }
+        // The folder may be gone already: somebody deleted the next object.
+        sync_folder_if_there(folder)
     }
 
     /// The objects whose keys start with `prefix`.
@@ -167,21 +164,21 @@ impl Tree {
     fn rename(&self, file: &Path, key: &str) -> io::Result<()> {
         File::open(file)?.sync_all()?;
         let path = self.file_of(key);
-        let folder = path.parent().unwrap_or(&self.objects);
         let mut races = 0;
         loop {
-            self.make_folders(key)?;
-            match fs::rename(file, &path).and_then(|()| sync_folder(folder)) {
-                // The folder was empty, and a deletion took it away.
+            match self.make_folders(key).and_then(|()| fs::rename(file, &path)) {
+                // A folder was empty, and a deletion took it away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && file.exists() && races < FOLDER_RACES => {
                     races += 1
                 }
-                outcome => return outcome,
+                outcome => break outcome?,
             }
         }
+        // The folder may be gone already: somebody deleted the object since.
+        sync_folder_if_there(path.parent().unwrap_or(&self.objects))
     }
 
-    /// Makes the folders of `key`, durably.
+    /// Makes the folders of `key`, durably. One that a deletion took away meanwhile is [`io::ErrorKind::NotFound`].
     fn make_folders(&self, key: &str) -> io::Result<()> {
         let name = names::path_of(key);
         let mut folder = self.objects.to_path_buf();
@@ -195,8 +192,6 @@ impl Tree {
                         return Err(not_plain(&folder));
                     }
                 }
-                // The one above was empty, and a deletion took it away: the rename fails and tries again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -215,6 +210,13 @@ fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
 /// A new name is durable only with its folder.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+fn sync_folder_if_there(folder: &Path) -> io::Result<()> {
+    match sync_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn not_plain(path: &Path) -> io::Error {

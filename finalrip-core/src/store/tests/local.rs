@@ -57,7 +57,7 @@ async fn deleting_leaves_no_empty_folders() {
     assert_eq!(fs::read_dir(&objects).unwrap().count(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn writers_and_deleters_of_one_folder_do_not_disturb_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let store = local_store(folder.path());
