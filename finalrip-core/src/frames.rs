@@ -235,7 +235,6 @@ impl Frames {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            self.request_ahead();
             if let Some(result) = self.waiting.remove(&self.delivered) {
                 let frame = self.delivered;
                 self.delivered += 1;

@@ -13,7 +13,7 @@ use crate::container::{
 };
 use crate::error::{Error, Result};
 use crate::ffi::format::StreamSettings;
-use crate::ffi::input::{InputContext, Probe};
+use crate::ffi::input::{InputContext, InputStream, Probe};
 use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet};
 
@@ -65,8 +65,7 @@ struct Found {
 fn inspect(path: &Path, record: &ChunkRecord) -> Result<Found> {
     let wrong = |what: String| Error::Internal(format!("{}: {what}", path.display()));
     let mut input = open(path).map_err(|reason| wrong(reason.to_string()))?;
-    let stream = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-    let stream = stream.ok_or_else(|| wrong("it holds no video".to_owned()))?;
+    let stream = video_of(&input).map_err(wrong)?;
     let (index, parameter_sets) = (stream.index, sha256(stream.parameters.extradata()));
     let codec = stream.parameters.codec_name();
     if codec != record.stream.codec {
@@ -89,6 +88,12 @@ fn inspect(path: &Path, record: &ChunkRecord) -> Result<Found> {
 
 fn open(path: &Path) -> Result<InputContext, AvError> {
     InputContext::open(path, Probe::Usual, &CancelToken::new(), &LogTail::default())
+}
+
+/// A chunk's video.
+fn video_of(input: &InputContext) -> Result<&InputStream, String> {
+    let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
+    video.ok_or_else(|| "it holds no video".to_owned())
 }
 
 fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
@@ -115,8 +120,7 @@ pub(super) fn merge(
     let path = files.first().filter(|_| files.len() == chunks.len());
     let path = path.ok_or_else(|| Error::Internal(format!("{} files for {} chunks", files.len(), chunks.len())))?;
     let opened = open(path).map_err(|code| unreadable(path, code.to_string()))?;
-    let stream = opened.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-    let stream = stream.ok_or_else(|| unreadable(path, "it holds no video".to_owned()))?;
+    let stream = video_of(&opened).map_err(|what| unreadable(path, what))?;
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
     let mut packets = Packets::new(files, chunks);
@@ -193,8 +197,7 @@ impl<'a> Packets<'a> {
             Some(input) => input,
             none => {
                 let mut input = open(path).map_err(failed)?;
-                let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-                let video = video.ok_or_else(|| unreadable(path, "it holds no video".to_owned()))?;
+                let video = video_of(&input).map_err(|what| unreadable(path, what))?;
                 if sha256(video.parameters.extradata()) != self.chunks[self.chunk].stream.parameter_sets {
                     return Err(unreadable(path, "it holds other parameter sets than its record says".to_owned()));
                 }
