@@ -44,7 +44,7 @@ demo: ## rip a clip of Big Buck Bunny, denoised and resized to 1080p, in chunks
 test: ## run every test but the long ones, documentation's examples included
 	@$(SETUP) test
 	$(ENTER)
-	cargo test --workspace --locked --features $(FEATURES)
+	cargo test --workspace --locked --no-fail-fast --features $(FEATURES)
 	$(PYTEST)
 
 test-python: ## run the tests of the Python package alone: pytest on a wheel, in an environment of its own
