@@ -51,16 +51,17 @@ def hashes() -> Callable[[Path], list[str]]:
 
 @pytest.fixture
 def rust() -> Callable[..., Path]:
-    """The library's own encode of a script, by the example program that `cargo test` builds."""
-    program = Path(os.environ.get("FINALRIP_EXAMPLES", ROOT / "target/debug/examples")) / "encode"
+    """The library's own work with a script, by its example programs `encode` and `rip`, which `cargo test` builds."""
+    folder = Path(os.environ.get("FINALRIP_EXAMPLES", ROOT / "target/debug/examples"))
 
-    def encode(script: Path, output: Path, command: str) -> Path:
-        assert program.is_file(), f"{program} is not built; `make test` builds it"
-        done = subprocess.run([program, script, output, "--param", command], capture_output=True, text=True)
+    def make(program: str, script: Path, output: Path, command: str, *more: str | Path) -> Path:
+        path = folder / program
+        assert path.is_file(), f"{path} is not built; `make test` builds it"
+        done = subprocess.run([path, script, output, "--param", command, *more], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return output
 
-    return encode
+    return make
 
 
 def leftovers(folder: Path) -> list[str]:

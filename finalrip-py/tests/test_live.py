@@ -62,7 +62,7 @@ def test_a_live_node_gives_the_bits_of_the_library(name: str, rust: Callable[...
     exec(text, names)
     ours = tmp_path / f"python-{file}"
     report = finalrip.encode(names["clip"], ours, command)
-    theirs = rust(script, tmp_path / f"rust-{file}", command)
+    theirs = rust("encode", script, tmp_path / f"rust-{file}", command)
     assert ours.read_bytes() == theirs.read_bytes()
     assert report.output == ours and report.bytes == ours.stat().st_size
     # FFV1 takes RGB packed.

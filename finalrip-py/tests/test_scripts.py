@@ -79,6 +79,14 @@ def test_a_rip_is_the_whole_job_and_leaves_this_session_alone(
     assert "streams" in report._repr_html_() and json.dumps(report.to_dict())
 
 
+@pytest.mark.parametrize("file", ["out.mkv", "out.mp4"])
+def test_a_rip_gives_the_bits_of_the_library(script: Path, file: str, rust: Callable[..., Path], tmp_path: Path) -> None:
+    ours = tmp_path / f"python-{file}"
+    finalrip.rip(script, ours, FAST, source=BUNNY, workers=2, chunk=20)
+    theirs = rust("rip", script, tmp_path / f"rust-{file}", FAST, "--source", BUNNY, "--workers", "2", "--chunk", "20f")
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 def test_events_come_in_order_and_can_be_iterated(script: Path, tmp_path: Path) -> None:
     events = list(finalrip.rip_iter(script, tmp_path / "out.mkv", FAST, source=BUNNY, workers=1, chunk=30, scene=False))
     kinds = [type(event) for event in events if not isinstance(event, (finalrip.RipProgress, finalrip.Merging))]

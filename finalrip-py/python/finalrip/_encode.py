@@ -77,7 +77,7 @@ def encode(
         else:
             assert script is not None
             settings = _settings(range, None, ignore_props, timing, requests, progress_interval)
-            report = _process.run("encode", script, text, output, settings, token, listen)
+            report = _process.run(_process.events("encode", script, text, output, settings, token), listen)
     return EncodeReport.from_wire(json.loads(report))
 
 

@@ -35,17 +35,8 @@ _POLL = 0.05
 _PATIENCE = 2.0
 
 
-def run(
-    work: str,
-    script: Script,
-    command: str,
-    output: str | os.PathLike[str],
-    settings: dict[str, Any],
-    cancel: CancelToken,
-    listen: Callable[[str], object] | None,
-) -> str:
-    """Have a process do `work`, which is `encode` or `rip`; return its report as JSON."""
-    told = events(work, script, command, output, settings, cancel)
+def run(told: Generator[str, None, str], listen: Callable[[str], object] | None) -> str:
+    """Listen to `events` until they end; return the report as JSON."""
     while True:
         try:
             event = next(told)
@@ -67,7 +58,8 @@ def events(
     settings: dict[str, Any],
     cancel: CancelToken,
 ) -> Generator[str, None, str]:
-    """What the process tells, as JSON; the report is the generator's value. Closing it stops the process.
+    """Have a process do `work`, which is `encode` or `rip`. What it tells comes as JSON; the report, as JSON, is the
+    generator's value. Closing it stops the process.
 
     The process waits until the next event is asked for.
     """

@@ -11,8 +11,8 @@ from ._record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeReport(Record):
-    """What became of an encode."""
+class _FileReport(Record):
+    """What there is to say about every file that was made."""
 
     output: Path
     """The file, absolute."""
@@ -28,22 +28,28 @@ class EncodeReport(Record):
     height: int
     range: range
     """The frames of the clip that were taken."""
-    frames: int
-    """Frames of the clip that went in."""
     pictures: int
-    """Pictures that were encoded; other than `frames` only when a filter of the command changes their number."""
+    """Pictures that were encoded; other than the frames taken only when a filter of the command changes their number."""
     frame_rate: Fraction | None
     """The constant frame rate; None when timestamps are variable."""
     duration: float
     """The video's length in seconds."""
     bytes: int
     """The file's size."""
+    elapsed: float
+    """Seconds that it took in all, after the script was evaluated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeReport(_FileReport):
+    """What became of an encode."""
+
+    frames: int
+    """Frames of the clip that went in."""
     bitrate: float
     """Bits a second, the container's overhead included."""
     zero_copy: bool
     """Whether the encoder read the clip's own planes, without a conversion in between."""
-    elapsed: float
-    """Seconds from the first frame's request to the finished file."""
     fps: float
     """Frames a second over `elapsed`."""
 
@@ -75,27 +81,9 @@ class StreamReport(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RipReport(Record):
+class RipReport(_FileReport):
     """What became of a rip."""
 
-    output: Path
-    """The file, absolute."""
-    container: str
-    encoder: str
-    codec: str
-    pixel_format: str
-    width: int
-    height: int
-    range: range
-    """The frames of the script's output that were taken."""
-    pictures: int
-    """Pictures in the file."""
-    frame_rate: Fraction | None
-    """The constant frame rate; None when timestamps are variable."""
-    duration: float
-    """The video's length in seconds."""
-    bytes: int
-    """The file's size."""
     video_bytes: int
     """Bytes of its video stream's chunks."""
     chunks: int
@@ -110,8 +98,6 @@ class RipReport(Record):
     """Chapters in the file."""
     notes: tuple[str, ...]
     """What else there is to know about the merge."""
-    elapsed: float
-    """Seconds that this run took in all."""
     fps: float
     """Frames a second of this run while it encoded; 0 when nothing was left to encode."""
 
