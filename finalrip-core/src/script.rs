@@ -262,31 +262,85 @@ del _finalrip_set_source
 /// The output of an evaluated script: a source of frames. Dropping the last clone frees the script and its core.
 #[derive(Clone)]
 pub struct Clip {
-    maker: Maker,
-    info: ClipInfo,
+    source: Arc<dyn FrameSource>,
+    version: String,
     pixel_format: PixelFormat,
     caches: Arc<Caches>,
 }
 
-/// Who makes a clip's frames.
-#[derive(Clone)]
-enum Maker {
-    /// A node of a script that this library evaluated.
-    Node(Arc<Node>),
-    /// Something of the caller's.
-    Source { source: Arc<dyn FrameSource>, version: String },
-}
-
 impl Clip {
     fn of_source(source: Arc<dyn FrameSource>, version: String) -> Result<Self> {
-        let info = source.info().clone();
-        let pixel_format = PixelFormat::for_clip(info.format).ok_or_else(|| unfit(&no_pixel_format(info.format)))?;
+        let info = source.info();
         if info.frames == 0 {
             return Err(unfit("it has no frames"));
         }
-        Ok(Self { maker: Maker::Source { source, version }, info, pixel_format, caches: Arc::default() })
+        let pixel_format = PixelFormat::for_clip(info.format).ok_or_else(|| unfit(&no_pixel_format(info.format)))?;
+        Ok(Self { source, version, pixel_format, caches: Arc::default() })
     }
 
+    fn new(node: Node) -> Result<Self> {
+        let version = node.environment().core_version();
+        Self::of_source(Arc::new(NodeFrames::new(node)?), version)
+    }
+
+    /// What is known of the clip before its first frame.
+    #[must_use]
+    pub fn info(&self) -> &ClipInfo {
+        self.source.info()
+    }
+
+    /// libav's format for the clip's planes.
+    #[must_use]
+    pub fn pixel_format(&self) -> PixelFormat {
+        self.pixel_format
+    }
+
+    /// What VapourSynth says of its version.
+    pub(crate) fn core_version(&self) -> &str {
+        &self.version
+    }
+
+    /// The bytes that the core's frames take at this moment, caches included.
+    #[must_use]
+    pub fn frame_memory(&self) -> i64 {
+        self.source.frame_memory()
+    }
+}
+
+impl FrameSource for Clip {
+    fn info(&self) -> &ClipInfo {
+        Self::info(self)
+    }
+
+    fn request(&self, number: u32, deliver: Deliver) {
+        self.caches.requests.fetch_add(1, Ordering::Relaxed);
+        self.source.request(number, deliver);
+    }
+
+    fn tidy(&self) {
+        if self.caches.have_grown(self.frame_memory()) {
+            tracing::debug!(bytes = self.frame_memory(), "the core's caches have lost count, and are emptied");
+            self.clear_caches();
+        }
+    }
+
+    fn clear_caches(&self) {
+        self.caches.start_over();
+        self.source.clear_caches();
+    }
+
+    fn frame_memory(&self) -> i64 {
+        Self::frame_memory(self)
+    }
+}
+
+/// The frames of a node of a script that this library evaluated.
+struct NodeFrames {
+    node: Arc<Node>,
+    info: ClipInfo,
+}
+
+impl NodeFrames {
     fn new(node: Node) -> Result<Self> {
         if !node.is_video() {
             return Err(unfit("the script's output is audio; only video can be encoded"));
@@ -300,81 +354,33 @@ impl Clip {
             ));
         };
         let frames = u32::try_from(raw.frames).unwrap_or(0);
-        if frames == 0 {
-            return Err(unfit("it has no frames"));
-        }
-        let pixel_format = PixelFormat::for_clip(format).ok_or_else(|| unfit(&no_pixel_format(format)))?;
         let frame_rate = Rational::new(raw.rate.0, raw.rate.1).filter(|rate| rate.is_positive());
         let info = ClipInfo { format, width, height, frames, frame_rate, threads };
-        Ok(Self { maker: Maker::Node(Arc::new(node)), info, pixel_format, caches: Arc::default() })
-    }
-
-    /// What is known of the clip before its first frame.
-    #[must_use]
-    pub fn info(&self) -> &ClipInfo {
-        &self.info
-    }
-
-    /// libav's format for the clip's planes.
-    #[must_use]
-    pub fn pixel_format(&self) -> PixelFormat {
-        self.pixel_format
-    }
-
-    /// What VapourSynth says of its version.
-    pub(crate) fn core_version(&self) -> String {
-        match &self.maker {
-            Maker::Node(node) => node.environment().core_version(),
-            Maker::Source { version, .. } => version.clone(),
-        }
-    }
-
-    /// The bytes that the core's frames take at this moment, caches included.
-    #[must_use]
-    pub fn frame_memory(&self) -> i64 {
-        match &self.maker {
-            Maker::Node(node) => node.environment().core_usage().1,
-            Maker::Source { source, .. } => source.frame_memory(),
-        }
+        Ok(Self { node: Arc::new(node), info })
     }
 }
 
-impl FrameSource for Clip {
+impl FrameSource for NodeFrames {
     fn info(&self) -> &ClipInfo {
         &self.info
     }
 
     fn request(&self, number: u32, deliver: Deliver) {
-        self.caches.requests.fetch_add(1, Ordering::Relaxed);
-        match &self.maker {
-            Maker::Node(node) => node.request(number, deliver),
-            Maker::Source { source, .. } => source.request(number, deliver),
-        }
-    }
-
-    fn tidy(&self) {
-        if self.caches.have_grown(self.frame_memory()) {
-            tracing::debug!(bytes = self.frame_memory(), "the core's caches have lost count, and are emptied");
-            self.clear_caches();
-        }
+        self.node.request(number, deliver);
     }
 
     fn clear_caches(&self) {
-        self.caches.start_over();
-        match &self.maker {
-            Maker::Node(node) => node.environment().clear_caches(),
-            Maker::Source { source, .. } => source.clear_caches(),
-        }
+        self.node.environment().clear_caches();
     }
 
     fn frame_memory(&self) -> i64 {
-        Self::frame_memory(self)
+        self.node.environment().core_usage().1
     }
 }
 
 impl std::fmt::Debug for Clip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Clip").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Clip").field("info", self.info()).finish_non_exhaustive()
     }
 }
 

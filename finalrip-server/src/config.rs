@@ -63,6 +63,7 @@ pub struct Tasks {
     pub clip_seconds: Option<f64>,
     pub lease_seconds: u64,
     pub link_hours: u32,
+    pub store_patience_seconds: u64,
     pub source_cache_gib: u32,
 }
 
@@ -74,6 +75,7 @@ pub struct Encoder {
     pub address_space_mib: Option<u32>,
     pub file_size_mib: Option<u32>,
     pub processes: Option<u64>,
+    pub nice: u8,
     pub confined: bool,
     pub read: Vec<PathBuf>,
     pub write: Vec<PathBuf>,
@@ -167,6 +169,7 @@ impl Config {
             () if !self.tasks.clip_seconds.is_none_or(|seconds| seconds > 0.0 && seconds.is_finite()) => {
                 wrong("tasks.clip_seconds", "more than 0")
             }
+            () if self.encoder.nice > 19 => wrong("encoder.nice", "0 to 19"),
             () if !(1..=168).contains(&self.tasks.link_hours) => wrong("tasks.link_hours", "1 to 168"),
             () => Ok(()),
         }

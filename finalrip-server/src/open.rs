@@ -90,6 +90,7 @@ fn service_options(config: &Config, program: EncoderProgram) -> ServiceOptions {
     options.workers = config.workers;
     options.clip = config.tasks.clip_seconds.map_or(ChunkLength::Auto, ChunkLength::Seconds);
     options.source_cache = u64::from(config.tasks.source_cache_gib) << 30;
+    options.store_patience = Duration::from_secs(config.tasks.store_patience_seconds);
     options.link_lifetime = Duration::from_secs(u64::from(config.tasks.link_hours) * 3600);
     options.process = ProcessOptions {
         program,
@@ -97,6 +98,7 @@ fn service_options(config: &Config, program: EncoderProgram) -> ServiceOptions {
             address_space: mib(encoder.address_space_mib),
             file_size: mib(encoder.file_size_mib),
             processes: encoder.processes,
+            nice: encoder.nice,
         },
         confinement: Confinement {
             enabled: encoder.confined,

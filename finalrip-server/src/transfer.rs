@@ -9,10 +9,14 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use hyper::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::failure::Failure;
 use crate::wire::Body;
+
+/// What has to arrive of an upload within the time that it may stand still, in bytes: less is no upload but a place taken.
+const LEAST: usize = 16 << 10;
 
 /// What of a refused body is read all the same, and for how long: a client that is still sending reads its answer only
 /// when it may send on, or else sees a broken connection instead.
@@ -39,9 +43,10 @@ pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
 pub(crate) async fn receive(upload: &mut Upload, mut body: Incoming, limits: &Limits) -> Result<(), Failure> {
     let (idle, most) = (limits.idle_time(), limits.upload_bytes());
     let mut length = 0_u64;
+    let (mut until, mut arrived) = (Instant::now() + idle, 0);
     loop {
-        let Ok(frame) = tokio::time::timeout(idle, body.frame()).await else {
-            let message = format!("nothing arrived for {} s", idle.as_secs());
+        let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
+            let message = format!("less than {LEAST} bytes arrived in {} s", idle.as_secs());
             return Err(Failure::early(StatusCode::REQUEST_TIMEOUT, message));
         };
         let Some(frame) = frame else { return Ok(()) };
@@ -51,7 +56,14 @@ pub(crate) async fn receive(upload: &mut Upload, mut body: Incoming, limits: &Li
         if length > most {
             return Err(too_long(most));
         }
+        arrived += piece.len();
+        let writing = Instant::now();
         upload.write(piece).await?;
+        // What the store takes is not the client's time.
+        until += writing.elapsed();
+        if arrived >= LEAST {
+            (until, arrived) = (Instant::now() + idle, 0);
+        }
     }
 }
 

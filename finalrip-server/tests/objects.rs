@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Live, Reply, TOKEN, raw, request};
@@ -230,6 +230,14 @@ async fn uploads_are_whole_or_nothing() {
     let mut stream = TcpStream::connect(live.address).await.unwrap();
     stream.write_all(&[head("content-length: 1000000"), vec![1; 600_000]].concat()).await.unwrap();
     drop(stream);
+    // So is one that sends a byte now and then.
+    let mut trickle = TcpStream::connect(live.address).await.unwrap();
+    trickle.write_all(&head("content-length: 1000000")).await.unwrap();
+    let begun = Instant::now();
+    while trickle.write_all(b"x").await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "a byte now and then keeps a connection for ever");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     // A broken chunk.
     let broken =
         raw(live.address, &[head("transfer-encoding: chunked"), b"5\r\nhello\r\nxyz\r\n".to_vec()].concat()).await;

@@ -72,6 +72,9 @@ pub struct Limits {
     pub file_size: Option<u64>,
     /// Processes and threads, those of everything else that runs as the same user included. Not in force for root.
     pub processes: Option<u64>,
+    /// By how much it stands behind the server, and everything else, when processor time is short: `nice`'s 0 to 19.
+    /// Default: 0, not at all.
+    pub nice: u8,
 }
 
 /// What an encoder process may reach. The last three widen it.

@@ -237,6 +237,7 @@ mod tests {
         assert_eq!((config.workers, config.listen.to_string().as_str()), (1, "127.0.0.1:8848"));
         assert!(config.token.is_none() && config.s3.is_none());
         assert_eq!(u64::from(config.tasks.source_cache_gib) << 30, finalrip_core::task::SOURCE_CACHE);
+        assert_eq!(config.tasks.store_patience_seconds, 600);
         let file = layers("workers = 2\n[limits]\nbody_mib = 3\nconnections = 9\n");
         let variables = [
             ("FINALRIP_LIMITS_BODY_MIB", "4"),
@@ -278,6 +279,7 @@ mod tests {
             ("cors_origins = [\"example.org\"]", "cors_origins"),
             ("[limits]\nconnections = 0", "limits.connections"),
             ("[tasks]\nlink_hours = 200", "tasks.link_hours"),
+            ("[encoder]\nnice = 20", "encoder.nice"),
             ("[tasks]\nclip_seconds = 0", "tasks.clip_seconds"),
             ("[tasks]\nclip_seconds = nan", "tasks.clip_seconds"),
             ("[tasks]\nclip_seconds = \"long\"", "invalid type"),

@@ -96,6 +96,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("tasks.lease_seconds", Kind::Number, "30", "How long work is a worker's without a sign of life"),
     setting("tasks.link_hours", Kind::Number, "48", "How long signed links hold; S3 allows 168"),
+    setting(
+        "tasks.store_patience_seconds",
+        Kind::Number,
+        "600",
+        "How long work waits for a store that is away before an attempt has failed",
+    ),
     setting("tasks.source_cache_gib", Kind::Number, "100", "Room for sources fetched from a remote store"),
     optional("encoder.address_space_mib", Kind::Number, "Address space of an encoder process (default: no limit)"),
     optional(
@@ -104,6 +110,12 @@ pub const SETTINGS: &[Setting] = &[
         "Largest file that an encoder process may write (default: no limit)",
     ),
     optional("encoder.processes", Kind::Number, "Processes and threads of the server's user (default: no limit)"),
+    setting(
+        "encoder.nice",
+        Kind::Number,
+        "5",
+        "By how much encoder processes stand behind everything else when processor time is short: 0 to 19",
+    ),
     setting(
         "encoder.confined",
         Kind::Switch,

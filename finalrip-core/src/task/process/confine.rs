@@ -10,7 +10,7 @@ use landlock::{
     path_beneath_rules,
 };
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getppid, setrlimit, test_kill_process};
+use rustix::process::{Resource, Rlimit, getppid, nice, setrlimit, test_kill_process};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,9 @@ pub(super) fn limit(limits: &Limits) -> Result<(), String> {
             let limit = Rlimit { current: value, maximum: value };
             setrlimit(resource, limit).map_err(|error| format!("the limit of {name} cannot be set: {error}"))?;
         }
+    }
+    if limits.nice > 0 {
+        nice(limits.nice.into()).map_err(|error| format!("its priority cannot be lowered: {error}"))?;
     }
     Ok(())
 }

@@ -109,6 +109,8 @@ impl Inner {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
                 let Failure { reason, permanent, .. } = error.into_failure();
+                // Where the source lies here is nobody's business.
+                let reason = reason.replace(&*place.source.to_string_lossy(), &progress.task.key);
                 return Err(if permanent {
                     TaskError::Uncuttable(told(reason))
                 } else {
