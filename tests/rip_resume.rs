@@ -336,14 +336,17 @@ fn within_a_second_of_a_cancel_nothing_runs() {
     let job = Job::new(&body);
     let options = RipOptions { chunk: ChunkLength::Frames(20), ..options() };
     let cancel = options.cancel.clone();
-    let canceller = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(1500));
-        cancel.cancel();
-        Instant::now()
+    let command = finalrip_core::EncodeCommand::parse(LOSSLESS).unwrap();
+    let rip = finalrip_core::Rip::new(job.library_script(), command, &job.output).options(options);
+    let mut asked = None;
+    let ended = rip.run(|event| {
+        if asked.is_none() && matches!(event, RipEvent::ChunkFinished { .. }) {
+            cancel.cancel();
+            asked = Some(Instant::now());
+        }
     });
-    let (ended, _) = try_rip(&job.library_script(), LOSSLESS, &job.output, &options);
-    let asked = canceller.join().unwrap();
     assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    let asked = asked.unwrap();
     assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
     thread::sleep(Duration::from_secs(1).saturating_sub(asked.elapsed()));
     let frames = || std::fs::metadata(&log).map_or(0, |file| file.len());

@@ -180,10 +180,11 @@ async fn cancelling_stops_at_once_and_a_retry_goes_on() {
     );
     running.begin("c.mkv", &script).await;
     running.wait_for("c.mkv", |view| view.progress.clips.get(2).is_some_and(|clip| clip.frames > 2)).await;
+    assert!(running.processes() > 0);
     running.service.cancel("c.mkv").await.unwrap();
     let begin = std::time::Instant::now();
     running.service.cancel("c.mkv").await.unwrap();
-    while children() > 0 {
+    while running.processes() > 0 {
         assert!(begin.elapsed() < Duration::from_secs(5), "its process still runs");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -198,14 +199,6 @@ async fn cancelling_stops_at_once_and_a_retry_goes_on() {
     let clips = |happening: &Happening| matches!(happening, Happening::Done { work: WorkId::Clip(0 | 1) });
     assert!(!again.iter().any(clips), "finished clips are kept");
     running.stop().await;
-}
-
-/// Processes whose parent this one is.
-fn children() -> usize {
-    let path = format!("/proc/{0}/task", std::process::id());
-    let threads = std::fs::read_dir(path).unwrap();
-    let of = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-    threads.map(|thread| of(thread.unwrap()).split_whitespace().count()).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,15 @@ impl Running {
         Self { service, stop, runner, folder: None, copies: common::scratch() }
     }
 
+    /// How many encoder processes and guardians there are in its folder; other tests have theirs.
+    pub fn processes(&self) -> usize {
+        let folder = self.folder.as_ref().and_then(|folder| folder.path().canonicalize().ok()).expect("a folder of its own");
+        let is_there = |process: &std::fs::DirEntry| {
+            std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place.starts_with(&folder))
+        };
+        std::fs::read_dir("/proc").expect("/proc").flatten().filter(is_there).count()
+    }
+
     /// Puts a file into the store, and makes a task of it.
     pub async fn upload(&self, key: &str, file: &Path) {
         self.service.store().put_file(&video(key).source(), file).await.expect("an upload");
