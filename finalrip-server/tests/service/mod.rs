@@ -79,7 +79,8 @@ impl Running {
 
     /// How many encoder processes and guardians there are in its folder; other tests have theirs.
     pub fn processes(&self) -> usize {
-        let folder = self.folder.as_ref().and_then(|folder| folder.path().canonicalize().ok()).expect("a folder of its own");
+        let folder =
+            self.folder.as_ref().and_then(|folder| folder.path().canonicalize().ok()).expect("a folder of its own");
         let is_there = |process: &std::fs::DirEntry| {
             std::fs::read_link(process.path().join("cwd")).is_ok_and(|place| place.starts_with(&folder))
         };
