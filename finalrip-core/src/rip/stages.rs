@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::{MergeProgress, output_error};
 use crate::encode::pipeline::{Opening, Seam};
 use crate::error::{Error, Result};
-use crate::frames::FrameSource;
+use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
 use crate::script::Clip;
 use crate::timing::Timing;
@@ -38,7 +38,7 @@ use super::{Rip, RipJob, join, work};
 /// let mut chunks = Vec::new();
 /// for chunk in 0..plan.plan().chunks.len() {
 ///     let path = std::path::PathBuf::from(format!("chunk-{chunk}.mkv"));
-///     match stages.encode(&plan, chunk, &path, &mut |_| {})? {
+///     match stages.encode(&plan, chunk, &path, Some(chunk + 1), &mut |_| {})? {
 ///         Staged::Done(encoded) => chunks.push((path, encoded)),
 ///         Staged::OffGrid => todo!("start again with plan.variable()"),
 ///     }
@@ -52,6 +52,8 @@ pub struct Stages {
     clip: Option<Clip>,
     /// How every chunk's encoder is opened, under this timing.
     opening: Option<(Timing, Option<Opening>)>,
+    /// The frames of the chunk that was said to be next.
+    begun: Option<Frames>,
 }
 
 /// Which frames make which chunk, and how they are placed in time.
@@ -133,7 +135,7 @@ impl Rip {
     pub fn stages(&self) -> Result<Stages> {
         let mut job = RipJob::new(self)?;
         job.output.cancel = self.options.cancel.clone();
-        Ok(Stages { job: Arc::new(job), clip: None, opening: None })
+        Ok(Stages { job: Arc::new(job), clip: None, opening: None, begun: None })
     }
 }
 
@@ -152,6 +154,10 @@ impl Stages {
     /// Encodes one chunk into the Matroska file `path`, and verifies it: the number of pictures, a keyframe at its start.
     /// The file takes its name when it is complete.
     ///
+    /// `next` is the chunk that these stages will encode after this one, if that is known. Its first frames are made while this
+    /// chunk's encoder empties itself; should another chunk be encoded then, they were made in vain. A number that the
+    /// plan does not have means none.
+    ///
     /// # Errors
     /// [`Error::Setting`] for a chunk that the plan does not have; otherwise as [`Rip::run`], for one attempt.
     pub fn encode(
@@ -159,6 +165,7 @@ impl Stages {
         plan: &StagedPlan,
         chunk: usize,
         path: &Path,
+        next: Option<usize>,
         listen: &mut dyn FnMut(&Progress),
     ) -> Result<Staged<EncodedChunk>> {
         let Some(&planned) = plan.plan.chunks.get(chunk) else {
@@ -175,10 +182,14 @@ impl Stages {
         let mut job = self.job.chunk_job(planned.range, path, plan.plan.threads)?;
         job.cancel = self.job.output.cancel.clone();
         let mut tell = |progress: Progress| listen(&progress);
-        let made = work::make_chunk(&job, clip, planned, (plan.timing, opening), Seam::default(), &mut tell)?;
-        let Some((record, _)) = made else {
+        let next = next.and_then(|next| plan.plan.chunks.get(next)).map(|next| next.range);
+        let begun = self.begun.take().filter(|frames| frames.range() == planned.range);
+        let seam = Seam { begun, next };
+        let made = work::make_chunk(&job, clip, planned, (plan.timing, opening), seam, &mut tell)?;
+        let Some((record, begun)) = made else {
             return Ok(Staged::OffGrid);
         };
+        self.begun = begun;
         let record = join::check(path, &job.file, record, None)?;
         job.file.publish().map_err(|error| output_error(path, error.to_string()))?;
         Ok(Staged::Done(EncodedChunk(record)))
@@ -197,6 +208,7 @@ impl Stages {
         listen: &mut dyn FnMut(MergeStep),
     ) -> Result<Staged<RipReport>> {
         let started = Instant::now();
+        self.begun = None;
         (self.clip, self.opening) = (None, None);
         let (files, records): (Vec<PathBuf>, Vec<ChunkRecord>) =
             chunks.iter().map(|(path, chunk)| (path.clone(), chunk.0.clone())).unzip();

@@ -173,6 +173,9 @@ pub enum Order {
         output: PathBuf,
         /// Threads for its encoder; `None` leaves it what the plan says.
         threads: Option<usize>,
+        /// Whether the next order will be about the clip after it, whose first frames are then made while this clip's
+        /// encoder empties itself.
+        goes_on: bool,
     },
     /// Join the clips and merge them with the source's other streams into a Matroska file.
     Merge {

@@ -99,11 +99,23 @@ impl Process {
 
     /// Seconds of user and system time so far, without its children.
     pub(crate) fn cpu(&self) -> Result<f64> {
+        Ok(self.times()?.0)
+    }
+
+    /// Seconds of user and system time of the children that have ended, and of theirs.
+    pub(crate) fn childrens_cpu(&self) -> Result<f64> {
+        Ok(self.times()?.1)
+    }
+
+    fn times(&self) -> Result<(f64, f64)> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
-        // After the program's name, which may hold anything: the state, 10 fields, then user and system time.
+        // After the program's name, which may hold anything: the state, 10 fields, then user and system time, then those
+        // of the children.
         let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(times.sum::<Result<f64, _>>()? / TICKS)
+        let times = fields.split_whitespace().skip(11).take(4).map(str::parse::<f64>);
+        let times = times.collect::<Result<Vec<_>, _>>()?;
+        let [user, system, childrens_user, childrens_system] = times[..] else { bail!("/proc/PID/stat: {stat}") };
+        Ok(((user + system) / TICKS, (childrens_user + childrens_system) / TICKS))
     }
 
     /// Bytes that are resident now, and the most that ever were.

@@ -87,13 +87,14 @@ impl Bench {
                 let plan = self.stages(rig)?.plan().map_err(told)?;
                 Ok(Answer::Planned(task_plan(&plan)?))
             }
-            Order::Clip { source, index, job, plan, output, threads } => {
+            Order::Clip { source, index, job, plan, output, threads, goes_on } => {
                 let mut plan: StagedPlan = parsed(plan, "plan")?;
                 let rig = self.rig(source, job, plan.plan().workers);
                 if let Some(threads) = threads {
                     plan = plan.with_threads(*threads);
                 }
-                self.clip(rig, &plan, *index, output, tell)
+                let next = goes_on.then(|| *index as usize + 1);
+                self.clip(rig, &plan, (*index as usize, next), output, tell)
             }
             Order::Merge { source, job, plan, clips, output } => {
                 let plan: StagedPlan = parsed(plan, "plan")?;
@@ -137,10 +138,17 @@ impl Bench {
         }
     }
 
-    fn clip(&mut self, rig: Rig, plan: &StagedPlan, index: u32, output: &Path, tell: Tell<'_>) -> Outcome<Answer> {
+    fn clip(
+        &mut self,
+        rig: Rig,
+        plan: &StagedPlan,
+        (index, next): (usize, Option<usize>),
+        output: &Path,
+        tell: Tell<'_>,
+    ) -> Outcome<Answer> {
         let stages = self.stages(rig)?;
         let mut listen = |progress: &crate::Progress| tell(WorkProgress { frames: progress.frames, fps: progress.fps });
-        match stages.encode(plan, index as usize, output, &mut listen).map_err(told)? {
+        match stages.encode(plan, index, output, next, &mut listen).map_err(told)? {
             Staged::OffGrid => Ok(Answer::OffGrid(task_plan(&plan.variable())?)),
             Staged::Done(chunk) => {
                 Ok(Answer::Encoded(EncodedClip { bytes: chunk.bytes(), record: record(&chunk, "clip")? }))

@@ -17,7 +17,10 @@ use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
 use crate::task::error::{LedgerError, LedgerResult};
 use crate::task::process::{Answer, EncoderProcess, Order, ProcessError, Scope};
-use crate::task::records::{EncodedClip, Failure, Lease, Outcome, TaskId, TaskJob, TaskPlan, Work, WorkProgress};
+use crate::task::records::{
+    ClipProgress, EncodedClip, Failure, Lease, Outcome, TaskId, TaskJob, TaskPlan, Work, WorkProgress,
+};
+use crate::task::state::WorkState;
 
 /// How long a process without work is kept, in case the next piece is for it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -176,6 +179,7 @@ impl Worker {
                     plan,
                     output: file.clone(),
                     threads: self.service.threads,
+                    goes_on: self.goes_on(lease, *index).await,
                 };
                 match self.perform(lease, &place, &order, progress).await? {
                     Answer::Encoded(clip) => {
@@ -186,6 +190,18 @@ impl Worker {
             }
             Work::Merge { job, plan, clips } => self.merge(lease, &place, &video, (job, plan, clips), progress).await,
         }
+    }
+
+    /// Whether this worker will, as far as can be told, encode the next clip after this one. Several workers keep the machine
+    /// busy while one of them is between clips. A clip that failed is tried without: it may have been the next one's
+    /// frames that took the process down.
+    async fn goes_on(&self, lease: &Lease, index: u32) -> bool {
+        if self.service.options.workers > 1 || lease.attempt > 1 {
+            return false;
+        }
+        let progress = self.service.ledger.progress(&lease.key).await;
+        let next = |clip: &ClipProgress| clip.index == index + 1 && clip.state == WorkState::Queued;
+        progress.is_ok_and(|progress| progress.clips.iter().any(next))
     }
 
     async fn plan(
