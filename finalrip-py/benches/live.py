@@ -1,23 +1,26 @@
 """A live node from Python, against the Rust library and against `clip.output()` piped into ffmpeg.
 
-    python live.py --encode target/release/examples/encode [--frames 600] [--rounds 5]
+    python live.py --encode target/release/examples/encode [--frames 600] [--rounds 6]
 
-Blank 1080p, x264 ultrafast. The three run in turn, rounds in alternating order, after one round that does not count. All
-make the same packets, which is checked. What is printed is the ratio of frames a second, pair by pair: median, smallest, largest.
-The Rust library's figure is its own report's, as Python's is: neither counts the start of a process.
+Blank 1080p, x264 ultrafast. The three run in turn, in another order each round, after one round that does not count. All
+make the same packets, which is checked. What is printed are ratios, pair by pair: median, smallest, largest. The Rust library's
+frames a second are its own report's, as Python's are: neither counts the start of a process. Its CPU time does.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
+import os
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import finalrip
 import vapoursynth as vs
@@ -63,11 +66,27 @@ def packets(file: Path) -> str:
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
+class Measured(NamedTuple):
+    fps: float
+    cpu: float
+    """Seconds, of this process and of those that it started."""
+
+
+def measured(run: Callable[[], tuple[float, Path]]) -> Measured:
+    before = os.times()
+    fps, _ = run()
+    return Measured(fps, sum(os.times()[:4]) - sum(before[:4]))
+
+
+def spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--encode", type=Path, required=True, help="the library's example program `encode`")
     parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="finalrip-bench-") as name:
         folder = Path(name)
@@ -78,15 +97,15 @@ def main() -> None:
         }
         made = {packets(run()[1]) for run in sides.values()}
         assert len(made) == 1, "the three do not make the same packets"
-        rounds = []
-        for number in range(given.rounds):
-            order = list(sides) if number % 2 else list(reversed(sides))
-            rounds.append({side: sides[side]()[0] for side in order})
+        # Whoever always comes second is measured on another machine than who comes first: processors tire.
+        orders = itertools.cycle(itertools.permutations(sides))
+        rounds = [{side: measured(sides[side]) for side in next(orders)} for _ in range(given.rounds)]
     for side in sides:
-        print(f"{side:>7}: {statistics.median(fps[side] for fps in rounds):7.1f} fps")
+        print(f"{side:>7}: {statistics.median(run[side].fps for run in rounds):7.1f} fps")
     for other in ("rust", "pipe"):
-        ratios = sorted(fps["python"] / fps[other] for fps in rounds)
-        print(f"python / {other}: {statistics.median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})")
+        fps = spread([run["python"].fps / run[other].fps for run in rounds])
+        cpu = spread([run["python"].cpu / run[other].cpu for run in rounds])
+        print(f"python / {other}: fps {fps}, CPU time {cpu}")
 
 
 if __name__ == "__main__":
