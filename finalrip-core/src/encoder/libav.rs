@@ -14,6 +14,8 @@ pub(crate) struct LibavEncoder {
     context: CodecContext,
     stream: StreamParameters,
     log: LogTail,
+    /// The times of the pictures sent so far, of the first ones alone: see [`short_stream_dts`].
+    first_pts: Vec<i64>,
 }
 
 impl LibavEncoder {
@@ -29,7 +31,7 @@ impl LibavEncoder {
         let log = LogTail::default();
         let context = CodecContext::open(codec, video, &options, &log)?;
         let stream = context.stream(&video.hdr).map_err(|code| EncoderError::plain(code.to_string()))?;
-        Ok(Self { name: name.to_owned(), context, stream, log })
+        Ok(Self { name: name.to_owned(), context, stream, log, first_pts: Vec::new() })
     }
 
     fn failed(&self, code: AvError) -> EncoderError {
@@ -47,6 +49,9 @@ impl Encoder for LibavEncoder {
     }
 
     fn send(&mut self, mut picture: Picture) -> Result<(), EncoderError> {
+        if self.first_pts.len() <= X265_REORDERING {
+            self.first_pts.push(picture.pts());
+        }
         picture.prepare_for_encoder(self.context.global_quality());
         self.context.send(Some(picture.frame())).map_err(|code| self.failed(code))
     }
@@ -58,10 +63,52 @@ impl Encoder for LibavEncoder {
     fn receive(&mut self) -> Result<Received, EncoderError> {
         let mut packet = Packet::empty().map_err(|code| self.failed(code))?;
         match self.context.receive(&mut packet) {
-            Ok(()) => Ok(Received::Packet(packet)),
+            Ok(()) => {
+                if self.name == "libx265"
+                    && let (Some(pts), Some(dts)) = (packet.pts(), packet.dts())
+                {
+                    packet.set_times(pts, short_stream_dts(&self.first_pts, pts, dts));
+                }
+                Ok(Received::Packet(packet))
+            }
             Err(AvError::AGAIN) => Ok(Received::NeedsInput),
             Err(AvError::EOF) => Ok(Received::Finished),
             Err(code) => Err(self.failed(code)),
         }
+    }
+}
+
+/// By how many pictures x265 reorders at most.
+const X265_REORDERING: usize = 2;
+
+/// The decode time of a packet of x265's.
+///
+/// x265 (`Encoder::encode`, 3.5) learns by how much decode times precede the first picture when it takes the picture that many
+/// later. A stream that ends sooner, and the last chunk of a rip may be of one picture, gets what was in its memory instead. There,
+/// nothing is reordered, and packets are decoded when they are shown, which is what x265 says when its memory held zeros.
+fn short_stream_dts(sent: &[i64], pts: i64, dts: i64) -> i64 {
+    let (Some(first), Some(last)) = (sent.first(), sent.last()) else { return dts };
+    // With a reordering of one picture two of them are enough, and the times are right.
+    let is_sound = dts <= pts && pts.saturating_sub(dts) <= last.saturating_sub(*first);
+    if sent.len() > X265_REORDERING || is_sound { dts } else { pts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decode_times_of_streams_of_one_or_two_pictures_are_sound() {
+        const NOISE: [i64; 4] = [942_832_294_811_900_080, -942_832_294_811_900_080, i64::MAX, i64::MIN];
+        for noise in NOISE {
+            assert_eq!(short_stream_dts(&[7], 7, noise), 7);
+            assert_eq!(short_stream_dts(&[7, 9], 9, noise), 9);
+        }
+        // As x265 says them.
+        assert_eq!(short_stream_dts(&[7], 7, 7), 7);
+        assert_eq!(short_stream_dts(&[7, 9], 7, 5), 5);
+        assert_eq!(short_stream_dts(&[7, 9], 9, 7), 7);
+        assert_eq!(short_stream_dts(&[7, 9, 11], 7, 3), 3);
+        assert_eq!(short_stream_dts(&[], 7, 3), 3);
     }
 }
