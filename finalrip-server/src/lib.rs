@@ -14,6 +14,7 @@ mod cors;
 mod events;
 mod failure;
 mod fields;
+mod gzip;
 mod listing;
 mod metrics;
 mod objects;

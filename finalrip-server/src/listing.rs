@@ -2,9 +2,11 @@
 //!
 //! The answer is kept as bytes, for as long as no task's record has changed in the ledger; then only the part with that task
 //! is made anew. It holds links, so these expire at full intervals, and an answer is kept within one. A client that has the
-//! answer, as browsers do, is told that it is still the same, and gets no bytes.
+//! answer, as browsers do, is told that it is still the same, and gets no bytes. One that takes gzip gets a tenth of them;
+//! these too are made once, and only of the parts that are new.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,12 +17,13 @@ use finalrip_core::task::{TaskFilter, TaskId, TaskRecord, TaskState};
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::gzip::{self, Piece};
 use crate::request::Call;
 use crate::routes::OBJECTS;
 use crate::wire::{self, Answer, Task};
@@ -70,17 +73,31 @@ pub(crate) struct Lists {
 }
 
 /// A list that was made.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Kept {
     /// How many changes of records the ledger had seen before it was read.
     seen: Option<u64>,
     /// When its links expire.
     expires: SystemTime,
-    /// The tasks as JSON, with a comma before each, by [`part`].
-    parts: BTreeMap<u64, Bytes>,
-    /// Names these bytes, and no others.
-    e_tag: HeaderValue,
+    /// The tasks, by [`part`].
+    parts: BTreeMap<u64, Part>,
+    /// All of it, once a client has asked for that.
+    gzip: Option<Bytes>,
+    /// Name these bytes, and no others: as they are, and as gzip.
+    e_tags: [HeaderValue; 2],
 }
+
+/// Some of a list's tasks.
+#[derive(Debug)]
+struct Part {
+    /// With a comma before each.
+    json: Bytes,
+    /// Without the first comma.
+    deflated: Option<Piece>,
+}
+
+const BEGIN: &[u8] = br#"{"success":true,"data":["#;
+const END: &[u8] = b"]}";
 
 impl Lists {
     pub(crate) fn new() -> Self {
@@ -88,9 +105,12 @@ impl Lists {
         Self { kept: Mutex::default(), run, made: AtomicU64::new(0) }
     }
 
-    fn next_tag(&self) -> HeaderValue {
+    fn next_tags(&self) -> [HeaderValue; 2] {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::from_str(&format!("\"{:x}-{number}\"", self.run)).expect("digits and quotes are a header's value")
+        ["", "-gzip"].map(|form| {
+            let tag = format!("\"{:x}-{number}{form}\"", self.run);
+            HeaderValue::from_str(&tag).expect("letters, digits and quotes are a header's value")
+        })
     }
 
     /// The place of a list; whoever holds it makes the list for all who wait.
@@ -123,9 +143,9 @@ impl App {
                 Some(changed) => self.mend_list(&mut list, flags, &changed, &objects).await?,
                 None => self.fill_list(&mut list, TaskFilter::states(states(flags)), &objects).await?,
             }
-            (list.seen, list.e_tag) = (Some(seen), self.lists.next_tag());
+            (list.seen, list.gzip, list.e_tags) = (Some(seen), None, self.lists.next_tags());
         }
-        Ok(kept.insert(list).answer(&call.head.headers))
+        Ok(kept.insert(list).answer(&call.head.headers).await)
     }
 
     /// Makes the parts anew that these tasks are in, or were.
@@ -155,7 +175,7 @@ impl App {
                 self.list_task(task, list.expires, objects, &mut json).await?;
             }
             json.shrink_to_fit();
-            list.parts.insert(part(tasks[0].id), json.into());
+            list.parts.insert(part(tasks[0].id), Part { json: json.into(), deflated: None });
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -183,31 +203,40 @@ impl App {
 
 impl Kept {
     fn empty(expires: SystemTime) -> Self {
-        Self { seen: None, expires, parts: BTreeMap::new(), e_tag: HeaderValue::from_static("\"\"") }
+        let e_tags = [HeaderValue::from_static("\"\""), HeaderValue::from_static("\"\"")];
+        Self { seen: None, expires, parts: BTreeMap::new(), gzip: None, e_tags }
     }
 
     /// The list, or that the client has it.
-    fn answer(&self, asked: &HeaderMap) -> Answer {
-        let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-        // Proxies that compress make a tag a weak one. `*` is anything that there is.
-        let mut tags = known.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
-        let is_known = tags.any(|tag| tag == "*" || tag.as_bytes() == self.e_tag.as_bytes());
-        let mut answer = if is_known { wire::bare(StatusCode::NOT_MODIFIED) } else { self.whole() };
-        answer.headers_mut().insert(ETAG, self.e_tag.clone());
+    async fn answer(&mut self, asked: &HeaderMap) -> Answer {
+        let takes_gzip = gzip::is_accepted(asked);
+        let e_tag = self.e_tags[usize::from(takes_gzip)].clone();
+        let mut answer = if knows(asked, &e_tag) {
+            wire::bare(StatusCode::NOT_MODIFIED)
+        } else if takes_gzip {
+            let mut answer = wire::json(StatusCode::OK, self.gzip().await);
+            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer
+        } else {
+            self.plain()
+        };
+        let headers = answer.headers_mut();
+        headers.insert(ETAG, e_tag);
+        headers.append(VARY, HeaderValue::from_static("accept-encoding"));
         // Kept by the client alone, and never shown without asking.
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         answer
     }
 
     /// The parts one after the other, without a copy; the newest tasks first.
-    fn whole(&self) -> Answer {
+    fn plain(&self) -> Answer {
         let mut pieces = Vec::with_capacity(self.parts.len() + 2);
-        pieces.push(Bytes::from_static(br#"{"success":true,"data":["#));
-        pieces.extend(self.parts.values().rev().cloned());
+        pieces.push(Bytes::from_static(BEGIN));
+        pieces.extend(self.parts.values().rev().map(|part| part.json.clone()));
         if let Some(newest) = pieces.get_mut(1) {
             *newest = newest.slice(1..);
         }
-        pieces.push(Bytes::from_static(b"]}"));
+        pieces.push(Bytes::from_static(END));
         let length: usize = pieces.iter().map(Bytes::len).sum();
         let mut answer = wire::json(StatusCode::OK, Bytes::new());
         answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -215,6 +244,30 @@ impl Kept {
             StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece))))).boxed_unsync();
         answer
     }
+
+    /// The same as gzip.
+    async fn gzip(&mut self) -> Bytes {
+        if let Some(gzip) = &self.gzip {
+            return gzip.clone();
+        }
+        for part in self.parts.values_mut().filter(|part| part.deflated.is_none()) {
+            part.deflated = Some(Piece::new(&part.json[1..]));
+            tokio::task::yield_now().await;
+        }
+        let [begin, comma, end] = [BEGIN, b",", END].map(Piece::new);
+        let parts = self.parts.values().rev().filter_map(|part| part.deflated.as_ref());
+        let parts = parts.flat_map(|part| [&comma, part]).skip(1);
+        let file = gzip::file(iter::once(&begin).chain(parts).chain([&end]));
+        self.gzip.insert(file).clone()
+    }
+}
+
+/// Whether a client has what this tag names.
+fn knows(asked: &HeaderMap, e_tag: &HeaderValue) -> bool {
+    let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    // Proxies that compress make a tag a weak one. `*` is anything that there is.
+    let mut tags = known.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|tag| tag == "*" || tag.as_bytes() == e_tag.as_bytes())
 }
 
 /// The part of a list that a task is in.

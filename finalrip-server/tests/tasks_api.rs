@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::io::{Seek, Write};
+use std::process::Command;
+
 use bytes::Bytes;
 use common::{Live, NASTY, SCRIPT, TOKEN, multipart, request, urlencoded};
 use finalrip_core::task::{Failure, Queue, TaskFilter, TaskState, Work, WorkProgress};
@@ -254,6 +257,46 @@ async fn a_client_that_has_the_list_is_told_when_it_is_another() {
     assert_eq!(ask("\"x\"").await.data()[0]["key"], "98.mkv");
     let stranger = request("GET", list).header("if-none-match", last).body(Bytes::new()).unwrap();
     live.send(stranger).await.refusal(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_gzip_gets_the_same_list() {
+    let live = Live::start().await;
+    let list = "/api/v1/task/list?pending=true&running=true&completed=true";
+    let ask = async |known: &str| {
+        let request = request("GET", list).header("token", TOKEN).header("accept-encoding", "br, gzip");
+        live.send(request.header("if-none-match", known).body(Bytes::new()).unwrap()).await
+    };
+    for wanted in [0, 1, 100, 101] {
+        for number in live.get(list).await.data().as_array().unwrap().len()..wanted {
+            live.ledger.create(&format!("{number} 映画.mkv")).await.unwrap();
+        }
+        if wanted == 101 {
+            // In the middle: the parts after and before it stay.
+            live.ledger.forget(live.ledger.clear("50 映画.mkv").await.unwrap()).await.unwrap();
+        }
+        let (plain, packed) = (live.get(list).await, ask("\"x\"").await);
+        assert_eq!((plain.header("vary"), plain.header("content-encoding")), ("accept-encoding", ""));
+        assert_eq!((packed.header("vary"), packed.header("content-encoding")), ("accept-encoding", "gzip"));
+        assert_eq!(packed.header("content-length"), packed.body.len().to_string());
+        assert_eq!(gunzip(&packed.body), plain.body, "{wanted} tasks");
+        assert!(wanted < 100 || packed.body.len() * 2 < plain.body.len(), "{} bytes", packed.body.len());
+
+        // Each form has a name of its own.
+        assert_eq!(ask(packed.header("etag")).await.status, 304);
+        let other = ask(plain.header("etag")).await;
+        assert_eq!((other.status.as_u16(), &other.body), (200, &packed.body));
+    }
+}
+
+/// What gzip makes of a file of its own.
+fn gunzip(packed: &[u8]) -> Vec<u8> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(packed).unwrap();
+    file.rewind().unwrap();
+    let done = Command::new("gzip").args(["--decompress", "--stdout"]).stdin(file).output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -65,8 +65,16 @@ impl Client {
 
     /// Asks for something and throws it away; `known` is the version that the client has.
     pub(crate) async fn fetch(&mut self, target: &str, known: Option<&HeaderValue>) -> Result<Reply> {
+        self.fetch_as(target, known, true).await
+    }
+
+    /// The same, and whether the client takes gzip, which it does not unpack.
+    pub(crate) async fn fetch_as(&mut self, target: &str, known: Option<&HeaderValue>, gzip: bool) -> Result<Reply> {
         let begin = Instant::now();
         let mut request = Request::get(target);
+        if gzip {
+            request = request.header(ACCEPT_ENCODING, "gzip, deflate");
+        }
         if let Some(known) = known {
             request = request.header(IF_NONE_MATCH, known);
         }

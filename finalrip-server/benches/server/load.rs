@@ -32,12 +32,14 @@ pub(crate) enum Load {
     Pages,
     /// As scripts poll: the whole list each time.
     Scripts,
+    /// As scripts that do not take gzip.
+    Plain,
     /// As browsers, but the next request follows at once.
     Hurry,
 }
 
 impl Load {
-    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Pages, Self::Scripts, Self::Hurry];
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Pages, Self::Scripts, Self::Plain, Self::Hurry];
 }
 
 impl fmt::Display for Load {
@@ -46,6 +48,7 @@ impl fmt::Display for Load {
             Self::None => "alone",
             Self::Pages => "50 pages, every 5 s",
             Self::Scripts => "50 scripts, every 5 s",
+            Self::Plain => "50 scripts without gzip, every 5 s",
             Self::Hurry => "50 pages, at once again",
         })
     }
@@ -123,7 +126,7 @@ async fn page(address: SocketAddr, key: String, (load, number): (Load, u32), sto
             next += INTERVAL;
         }
         let asking = async {
-            let list = client.fetch(LIST, known.as_ref()).await.context("the list")?;
+            let list = client.fetch_as(LIST, known.as_ref(), load != Load::Plain).await.context("the list")?;
             let progress = client.fetch(&about("progress", &key), None).await.context("progress")?;
             anyhow::Ok((list, progress))
         };
@@ -137,6 +140,6 @@ async fn page(address: SocketAddr, key: String, (load, number): (Load, u32), sto
             status => anyhow::bail!("the list: {status}"),
         }
         answered.list_bytes = answered.list_bytes.max(list.bytes);
-        known = if load == Load::Scripts { None } else { list.e_tag };
+        known = if matches!(load, Load::Scripts | Load::Plain) { None } else { list.e_tag };
     }
 }

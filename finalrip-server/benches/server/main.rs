@@ -5,8 +5,8 @@
 //! ```
 //!
 //! - **load**: a task encodes while 10,000 others are in the ledger and 50 clients ask for the list of all of them and for
-//!   the task's progress: as pages in browsers (which keep the list and ask whether it is still the same) and as scripts,
-//!   each every five seconds, and as pages that ask again at once. Each run encodes the same source under each load, in an
+//!   the task's progress: as pages in browsers (which keep the list and ask whether it is still the same), as scripts, and
+//!   as scripts that do not take gzip, each every five seconds, and as pages that ask again at once. Each run encodes the same source under each load, in an
 //!   order that turns from run to run; the ratio to the task alone is taken within a run, and its median counts.
 //! - **slow**: 600 connections that send or take a byte a second; what others wait with and without them, and what the
 //!   server holds.
@@ -221,9 +221,19 @@ async fn overhead(arguments: &Arguments, site: &Path) -> Result<()> {
     let mut pairs = Vec::new();
     for run in 0..arguments.runs() {
         let pair = overhead::pair(&server, &content, run).await?;
-        println!("  run {}: server {:.2} s, library {:.2} s", run + 1, pair.server, pair.library);
+        let overhead::Pair { server, library } = pair;
+        println!(
+            "  run {}: server {:.2} s wall, {:.2} s CPU; library {:.2} s wall, {:.2} s CPU",
+            run + 1,
+            server.wall,
+            server.cpu,
+            library.wall,
+            library.cpu
+        );
         pairs.push(pair);
     }
-    println!("  wall, server against library: {}\n", Spread::of(&pairs, |pair| pair.server / pair.library));
+    let wall = Spread::of(&pairs, |pair| pair.server.wall / pair.library.wall);
+    let cpu = Spread::of(&pairs, |pair| pair.server.cpu / pair.library.cpu);
+    println!("  server against library: wall {wall}, CPU {cpu}\n");
     server.stop()
 }
