@@ -55,7 +55,11 @@ pub(crate) fn once(
 ) -> Result<(Outcome, Option<Frames>), Stop> {
     let range = job.range_of(source.info().frames)?;
     let conversion = convert::plan(&job.command, &job.encoder, format)?;
-    Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(seam, tell)
+    let ended = Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(seam, tell);
+    // An encoder's own buffers are free by now. Kept by the heap, they would add up over the encodes of one process: each
+    // may have its threads in another arena.
+    trim_heap();
+    ended
 }
 
 /// Where a pass meets the one before it and the one after it.
