@@ -87,6 +87,14 @@ pub(crate) struct Run {
     pub(crate) answered: Answered,
 }
 
+/// What it takes until the first list after the server's start is there, plain and then as gzip.
+pub(crate) async fn first_lists(server: &Server) -> Result<String> {
+    let mut client = Client::connect(server.address).await?;
+    let plain = client.fetch_as(LIST, None, false).await?.took;
+    let gzip = client.fetch_as(LIST, None, true).await?.took;
+    Ok(format!("{plain:.0?}, as gzip {gzip:.0?} more"))
+}
+
 /// Encodes the source once more, under a load.
 pub(crate) async fn run(server: &Server, content: &Content, key: &str, load: Load) -> Result<Run> {
     let mut client = Client::connect(server.address).await?;

@@ -6,8 +6,9 @@
 //!
 //! - **load**: a task encodes while 10,000 others are in the ledger and 50 clients ask for the list of all of them and for
 //!   the task's progress: as pages in browsers (which keep the list and ask whether it is still the same), as scripts, and
-//!   as scripts that do not take gzip, each every five seconds, and as pages that ask again at once. Each run encodes the same source under each load, in an
-//!   order that turns from run to run; the ratio to the task alone is taken within a run, and its median counts.
+//!   as scripts that do not take gzip, each every five seconds, and as pages that ask again at once. The first list after
+//!   the start, which is made from the ledger, is told apart. Each run encodes the same source under each load, in an order
+//!   that turns from run to run; the ratio to the task alone is taken within a run, and its median counts.
 //! - **slow**: 600 connections that send or take a byte a second; what others wait with and without them, and what the
 //!   server holds.
 //! - **uploads**: 200 uploads by signed links at once; the most memory that was ever resident.
@@ -124,6 +125,7 @@ async fn load(arguments: &Arguments, site: &Path) -> Result<()> {
     tasks::make(count, &site.join("data")).await?;
     let server = Server::start(site)?;
     println!("load: one task of {} frames, {count} others in the ledger", content.frames);
+    println!("  first list after the start: {}", load::first_lists(&server).await?);
     let mut rounds = Vec::new();
     let mut order = Load::ALL;
     for run in 0..arguments.runs() {
