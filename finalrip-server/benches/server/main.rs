@@ -21,6 +21,8 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is read on standard output")]
 
+#[path = "../../../benches/shared/amount.rs"]
+mod amount;
 mod client;
 #[path = "../../../benches/shared/content.rs"]
 mod content;
@@ -43,6 +45,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser;
 
+use amount::Amount;
 use content::Content;
 use load::{Answered, Load};
 use server::Server;
@@ -50,6 +53,9 @@ use spread::Spread;
 
 /// Tasks in the ledger.
 const TASKS: u32 = 10_000;
+
+/// Runs of a part that show what is to be seen.
+const RUNS: u32 = 3;
 
 /// The parts, in the order in which they run.
 const PARTS: [&str; 5] = ["slow", "load", "uploads", "scheduling", "overhead"];
@@ -59,25 +65,18 @@ const PARTS: [&str; 5] = ["slow", "load", "uploads", "scheduling", "overhead"];
 struct Arguments {
     /// Run the parts whose name begins with this.
     filter: Option<String>,
-    /// Runs of what is compared.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
-    /// One run of a part of the work: shows that it works, measures little.
-    #[arg(long)]
-    quick: bool,
-    /// What cargo passes to every bench.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    amount: Amount,
 }
 
 impl Arguments {
     fn runs(&self) -> u32 {
-        if self.quick { 1 } else { self.runs }
+        self.amount.runs(RUNS)
     }
 
     /// So many, or a tenth.
     fn many(&self, count: u32) -> u32 {
-        if self.quick { count / 10 } else { count }
+        if self.amount.quick { count / 10 } else { count }
     }
 }
 
@@ -86,13 +85,7 @@ fn main() -> ExitCode {
         Some((source, output)) => overhead::serve(source, output),
         None => measure(&Arguments::parse()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    amount::end(result)
 }
 
 fn measure(arguments: &Arguments) -> Result<()> {
@@ -202,7 +195,7 @@ async fn slow(arguments: &Arguments, site: &Path) -> Result<()> {
 
 async fn uploads(arguments: &Arguments, site: &Path) -> Result<()> {
     let server = Server::start(site)?;
-    let uploaded = uploads::run(&server, 200, if arguments.quick { 1 } else { 16 }).await?;
+    let uploaded = uploads::run(&server, 200, if arguments.amount.quick { 1 } else { 16 }).await?;
     println!("uploads: {uploaded}\n");
     server.stop()
 }
@@ -217,7 +210,7 @@ async fn scheduling(arguments: &Arguments, site: &Path) -> Result<()> {
 }
 
 async fn overhead(arguments: &Arguments, site: &Path) -> Result<()> {
-    let content = Content::prepare(if arguments.quick { content::FRAMES / 8 } else { content::FRAMES })?;
+    let content = Content::prepare(if arguments.amount.quick { content::FRAMES / 8 } else { content::FRAMES })?;
     let server = Server::start(site)?;
     println!("overhead: one task of {} frames", content.frames);
     let mut pairs = Vec::new();

@@ -21,7 +21,7 @@ use crate::{common, http};
 pub const CLIPS: u32 = 10;
 
 /// How long what a server started may outlive it.
-const AFTERLIFE: Duration = Duration::from_secs(5);
+const AFTERLIFE: Duration = Duration::from_secs(30);
 
 /// How long anything else may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
