@@ -104,17 +104,30 @@ pub(crate) async fn only_what_is_allowed_can_be_read() {
     expect(&place, &cases(&lines, &names)).await;
 }
 
-const NETWORK: [(&str, &str); 3] = [
+const NETWORK: [(&str, &str); 9] = [
     ("socket.create_connection(('127.0.0.1', PORT), 5)", "PermissionError"),
     ("socket.create_connection(('1.1.1.1', 80), 5)", "PermissionError"),
     ("socket.create_server(('127.0.0.1', 0))", "PermissionError"),
+    // What goes past Landlock: multipath TCP, fast open, UDP, local services.
+    ("socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(('127.0.0.1', PORT))", "PermissionError"),
+    ("socket.socket().sendto(b'x', socket.MSG_FASTOPEN, ('127.0.0.1', PORT))", "PermissionError"),
+    ("socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b'x', ('::1', PORT))", "PermissionError"),
+    ("socket.socket(socket.AF_UNIX).connect('FOLDER/service')", "PermissionError"),
+    // io_uring_setup: a ring makes sockets without the call for it.
+    (
+        "(lambda c: (_ for _ in ()).throw(OSError(ctypes.get_errno(), '')) if c.syscall(425, 1, bytes(120)) < 0 else 0)\
+         (ctypes.CDLL(None, use_errno=True))",
+        "PermissionError",
+    ),
+    ("(lambda pair: pair[0].send(b'x'))(socket.socketpair())", "done"),
 ];
 
 pub(crate) async fn there_is_no_network() {
     let place = Place::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    expect(&place, &cases(&NETWORK, &[("PORT", port)])).await;
+    let _service = UnixListener::bind(place.folder.join("service")).unwrap();
+    expect(&place, &cases(&NETWORK, &[("PORT", port), ("FOLDER", place.folder.display().to_string())])).await;
 }
 
 pub(crate) async fn nobody_outside_can_be_signalled() {

@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("encoder.read", Kind::List, "[]", "Folders that scripts may read besides the usual ones"),
     setting("encoder.write", Kind::List, "[]", "Folders that scripts may write besides their scratch"),
-    setting("encoder.network", Kind::Switch, "false", "Let scripts use TCP"),
+    setting("encoder.network", Kind::Switch, "false", "Let scripts use the network and local services"),
     setting("encoder.environment", Kind::List, "[]", "Names of variables that scripts see besides the usual ones"),
     optional("s3.bucket", Kind::Text, "Keep objects in this bucket instead of the data folder"),
     optional("s3.endpoint", Kind::Text, "Scheme and host of the S3 service (default: Amazon's of the region)"),

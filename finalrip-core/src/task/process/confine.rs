@@ -15,7 +15,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Setup;
-use super::{Confinement, Limits, python};
+use super::{Confinement, Limits, python, sockets};
 use crate::error::chain;
 
 /// The rights that are asked for: all of Linux 6.12. Later ones were not tried yet.
@@ -87,7 +87,7 @@ impl Confined {
     /// Says it in the log.
     pub(super) fn tell(&self) {
         match self {
-            Self::Full => tracing::debug!("encoder process: confined by Landlock"),
+            Self::Full => tracing::debug!("encoder process: confined by Landlock and seccomp"),
             Self::Off => tracing::debug!("encoder process: not confined, as configured"),
             Self::Partly { missing } => tracing::warn!(
                 "encoder process: this kernel confines it only in part; a script can still {}",
@@ -137,13 +137,16 @@ pub(super) fn confine(setup: &Setup) -> Result<Confined, String> {
     let ruleset = rules.ruleset(setup.confinement.network).map_err(refused)?;
     let ruleset = rules.allow_named(ruleset, &setup.confinement)?;
     drop_capabilities().map_err(|error| format!("it cannot give up its capabilities: {error}"))?;
-    Ok(match ruleset.restrict_self().map_err(refused)?.landlock {
+    let landlock = ruleset.restrict_self().map_err(refused)?.landlock;
+    let no_sockets = if setup.confinement.network { Ok(()) } else { sockets::forbid() };
+    Ok(match landlock {
         LandlockStatus::NotImplemented => Confined::None { reason: "the kernel has no Landlock".to_owned() },
         LandlockStatus::NotEnabled => {
             Confined::None { reason: "Landlock is not enabled (the kernel's parameter lsm=)".to_owned() }
         }
         LandlockStatus::Available { effective_abi, .. } => {
-            let missing = missing(effective_abi, setup.confinement.network);
+            let mut missing = missing(effective_abi);
+            missing.extend(no_sockets.err().map(|reason| format!("use the network ({reason})")));
             if missing.is_empty() { Confined::Full } else { Confined::Partly { missing } }
         }
     })
@@ -172,18 +175,13 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 }
 
 /// What a kernel cannot keep a script from.
-fn missing(abi: ABI, network: bool) -> Vec<String> {
+fn missing(abi: ABI) -> Vec<String> {
     let since = [
-        (ABI::V3, "truncate files that it can see", true),
-        (ABI::V4, "use TCP", !network),
-        (ABI::V5, "control devices that it may read", true),
-        (ABI::V6, "send signals to the server and use its abstract sockets", true),
+        (ABI::V3, "truncate files that it can see"),
+        (ABI::V5, "control devices that it may read"),
+        (ABI::V6, "send signals to the server"),
     ];
-    since
-        .into_iter()
-        .filter(|(needed, _, wanted)| *wanted && abi < *needed)
-        .map(|(_, what, _)| what.to_owned())
-        .collect()
+    since.into_iter().filter(|(needed, _)| abi < *needed).map(|(_, what)| what.to_owned()).collect()
 }
 
 /// Paths by what may be done with them.
@@ -269,10 +267,9 @@ mod tests {
 
     #[test]
     fn what_an_older_kernel_cannot_do_is_named() {
-        assert_eq!(missing(ABI::V6, false), [""; 0]);
-        assert_eq!(missing(ABI::V5, false).len(), 1);
-        assert_eq!(missing(ABI::V3, false)[0], "use TCP");
-        assert_eq!(missing(ABI::V3, true).len(), 2);
-        assert_eq!(missing(ABI::V1, false).len(), 4);
+        assert_eq!(missing(ABI::V6), [""; 0]);
+        assert_eq!(missing(ABI::V5).len(), 1);
+        assert_eq!(missing(ABI::V3)[0], "control devices that it may read");
+        assert_eq!(missing(ABI::V1).len(), 3);
     }
 }
