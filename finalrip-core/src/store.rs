@@ -208,10 +208,14 @@ impl Store {
         let text = key.to_string();
         let path = path_of(&text)?;
         let unreadable = |source| StoreError::File { action: "read", path: file.to_owned(), source };
-        tokio::fs::symlink_metadata(file).await.map_err(unreadable)?;
+        let about = tokio::fs::symlink_metadata(file).await.map_err(unreadable)?;
         let adopt = || self.client.objects.adopt(&path, file);
         if self.client.retries.run(Operation::Write, &text, adopt).await? {
             return self.client.head(&text, &path).await;
+        }
+        // What a link leads to is not what was made.
+        if !about.is_file() {
+            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
         }
         let stored = self.put_file(key, file).await?;
         let failed = |source| StoreError::File { action: "remove", path: file.to_owned(), source };
@@ -336,7 +340,8 @@ impl Store {
 
     /// Removes uploads that a process has begun and not finished, and that were begun (locally: last written to) longer
     /// than `age` ago; says how many. At the start of the only process that uses the store, `age` can be zero. S3 itself
-    /// gives up no upload unless the bucket has a rule for it.
+    /// gives up no upload unless the bucket has a rule for it. On S3 only uploads of what tasks make are removed: sources
+    /// come in one piece, and others may keep other things in the bucket.
     ///
     /// # Errors
     /// The store failed. The same call again goes on.

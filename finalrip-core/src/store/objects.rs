@@ -84,18 +84,32 @@ impl Parts {
     /// The most parts that S3 takes.
     pub(super) const MOST: u64 = 10_000;
 
+    /// The largest object in bytes: S3's 5 TiB.
+    pub(super) const LARGEST: u64 = 5 << 40;
+
+    /// The most memory for parts that are on their way, in bytes, unless one alone is larger.
+    const MEMORY: usize = 64 << 20;
+
     /// Of 8 MiB (S3 wants 5 MiB at least), three at once: 32 MiB of memory for an upload.
     pub(super) const REMOTE: Self = Self { length: 8 << 20, in_flight: 3, limited: true };
 
-    /// The length of each part but the last, of an object of `expected` bytes.
-    pub(super) fn length_for(&self, expected: Option<u64>) -> usize {
-        if !self.limited {
-            return self.length;
-        }
-        // Of unknown length: 160 GB fit.
-        let Some(expected) = expected else { return self.length * 2 };
-        let needed = expected.div_ceil(Self::MOST).next_multiple_of(1 << 20);
-        self.length.max(usize::try_from(needed).unwrap_or(usize::MAX))
+    /// How an object of `expected` bytes is cut; one that is too large is not, and must be refused.
+    pub(super) fn cut_for(&self, expected: Option<u64>) -> Self {
+        let length = match expected {
+            _ if !self.limited => self.length,
+            // Of unknown length: 160 GB fit.
+            None => self.length * 2,
+            Some(expected) => {
+                let needed = expected.min(Self::LARGEST).div_ceil(Self::MOST).next_multiple_of(1 << 20);
+                self.length.max(usize::try_from(needed).unwrap_or(usize::MAX))
+            }
+        };
+        Self { length, in_flight: self.in_flight.min(Self::MEMORY / length).max(1), ..*self }
+    }
+
+    /// Whether an object of `expected` bytes is larger than any may be.
+    pub(super) fn is_too_large(&self, expected: u64) -> bool {
+        self.limited && expected > Self::LARGEST
     }
 }
 
@@ -179,9 +193,14 @@ mod tests {
     fn parts_are_long_enough_for_any_object() {
         const MIB: u64 = 1 << 20;
         for (expected, length) in [(0, 8), (8, 8), (78_125, 8), (80_001, 9), (1 << 20, 105), (5 << 20, 525)] {
-            let parts = Parts::REMOTE.length_for(Some(expected * MIB)) as u64;
+            let cut = Parts::REMOTE.cut_for(Some(expected * MIB));
+            let parts = cut.length as u64;
             assert_eq!(parts, length * MIB, "{expected} MiB");
             assert!((expected * MIB).div_ceil(parts) <= Parts::MOST);
+            assert!(cut.in_flight == 1 || cut.in_flight * cut.length <= Parts::MEMORY);
+            assert!(!Parts::REMOTE.is_too_large(expected * MIB));
         }
+        assert!(Parts::REMOTE.is_too_large(Parts::LARGEST + 1));
+        assert_eq!(Parts::REMOTE.cut_for(Some(u64::MAX)).length as u64, 525 * MIB);
     }
 }

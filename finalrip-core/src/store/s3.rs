@@ -15,6 +15,7 @@ use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer, Url};
 use object_store::{ClientOptions, Error, GetResult, MultipartId, ObjectMeta, PutPayload, Result, RetryConfig};
 
+use super::VideoKey;
 use super::config::S3Config;
 use super::error::{Operation, StoreError, StoreResult};
 use super::listing::{self, Page};
@@ -143,7 +144,11 @@ impl Objects for Bucket {
 
     async fn unfinished(&self) -> Result<Vec<Unfinished>> {
         let query = [("uploads", String::new()), ("encoding-type", "url".to_owned())];
-        self.pages(&query, listing::uploads).await
+        let found = self.pages(&query, listing::uploads).await?;
+        // Sources are put in one piece: of other uploads nothing is known.
+        let of_task =
+            |upload: &Unfinished| VideoKey::new(upload.path.as_ref()).is_ok_and(|key| key.reserved_for().is_some());
+        Ok(found.into_iter().filter(of_task).collect())
     }
 }
 

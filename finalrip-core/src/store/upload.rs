@@ -52,8 +52,7 @@ struct Begun {
 
 impl Upload {
     pub(super) fn new(client: Client, key: String, path: Path, expected: Option<u64>) -> Self {
-        let mut cut = client.objects.parts();
-        cut.length = cut.length_for(expected);
+        let cut = client.objects.parts().cut_for(expected);
         Self { client, path, key, expected, cut, buffer: BytesMut::new(), written: 0, begun: None }
     }
 
@@ -240,6 +239,10 @@ pub(super) async fn from_file(client: Client, key: String, path: Path, file: &Fi
     let content = |source| StoreError::File { action: "read", path: file.to_owned(), source };
     let opened = tokio::fs::File::open(file).await.map_err(content)?;
     let length = opened.metadata().await.map_err(content)?.len();
+    if client.objects.parts().is_too_large(length) {
+        let reason = format!("it has {length} bytes, and an object can have {}", Parts::LARGEST);
+        return Err(content(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
+    }
     let pieces = futures_util::stream::try_unfold(opened, |mut opened| async move {
         let mut piece = BytesMut::with_capacity(READ_LENGTH);
         let read = opened.read_buf(&mut piece).await?;

@@ -149,7 +149,7 @@ async fn a_tasks_objects_are_found_on_all_pages() {
 }
 
 #[tokio::test]
-async fn unfinished_uploads_are_aborted_by_age() {
+async fn unfinished_uploads_of_tasks_are_aborted_by_age() {
     let server = server(Box::new(|line, _| {
         if line.starts_with("DELETE") {
             return Some((204, String::new(), String::new()));
@@ -157,14 +157,16 @@ async fn unfinished_uploads_are_aborted_by_age() {
         let upload = |key: &str, begun: &str| {
             format!("<Upload><Key>{key}</Key><UploadId>id-{key}</UploadId><Initiated>{begun}</Initiated></Upload>")
         };
-        let uploads = upload("old", "2020-01-02T03:04:05Z") + &upload("new", "2999-01-02T03:04:05Z");
+        let uploads = upload("old-Encoded.mkv", "2020-01-02T03:04:05Z")
+            + &upload("new-Encoded.mkv", "2999-01-02T03:04:05Z")
+            + &upload("backup.tar", "2020-01-02T03:04:05Z");
         Some((200, String::new(), format!("<ListMultipartUploadsResult>{uploads}</ListMultipartUploadsResult>")))
     }))
     .await;
     assert_eq!(server.store.remove_unfinished(Duration::from_secs(3600)).await.unwrap(), 1);
     let requests = server.requests.lock().unwrap();
     assert!(requests[0].starts_with("GET /films/?uploads=&encoding-type=url&"), "{}", requests[0]);
-    assert_eq!(requests[1..], ["DELETE /films/old?uploadId=id-old"]);
+    assert_eq!(requests[1..], ["DELETE /films/old-Encoded.mkv?uploadId=id-old-Encoded.mkv"]);
 }
 
 #[tokio::test]

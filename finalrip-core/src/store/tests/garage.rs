@@ -30,7 +30,7 @@ async fn garage_behaves() {
     let store = store(&garage);
     kit::all(&store, 8 << 20).await;
     links(&store).await;
-    let mut upload = store.upload(&video("unfinished.mkv").source(), None).unwrap();
+    let mut upload = store.upload(&video("unfinished.mkv").result(), None).unwrap();
     upload.write(noise(17 << 20, 1)).await.unwrap();
     // As if the process had been killed: nothing aborts it.
     std::mem::forget(upload);

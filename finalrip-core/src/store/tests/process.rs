@@ -194,5 +194,5 @@ mod nowhere {
 
 #[test]
 fn a_part_of_an_unknown_length_holds_much() {
-    assert_eq!(Parts::REMOTE.length_for(None), 16 << 20);
+    assert_eq!(Parts::REMOTE.cut_for(None).length, 16 << 20);
 }
