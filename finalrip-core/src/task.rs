@@ -9,6 +9,7 @@
 
 mod clock;
 mod error;
+mod folders;
 #[cfg(any(test, feature = "ledger-kit"))]
 pub mod kit;
 mod ledger;
@@ -25,7 +26,7 @@ pub use ledger::{ChangeLog, Changes, Ledger, LedgerOptions};
 pub use log::{Happening, LogEntry, LogPage};
 pub use process::{
     Answer, Confined, Confinement, EncoderProcess, EncoderProgram, Limits, Order, ProcessError, ProcessOptions, Scope,
-    encoder_process, sweep_scratch,
+    Taken, encoder_process, sweep_scratch,
 };
 pub use records::{
     AfterFailure, ClipProgress, Counters, EncodedClip, Failure, FencingToken, Lease, LeaseInfo, Outcome, Overrides,

@@ -9,8 +9,10 @@ mod service;
 
 use std::time::Duration;
 
+use finalrip_core::store::{Retries, Store};
 use finalrip_core::task::{Queue, StartRequest, TaskState};
-use service::{LOSSLESS, Running, assert_frames, film, ledger_in, options, request, store_in, temporal};
+use object_store::memory::InMemory;
+use service::{LOSSLESS, Running, assert_frames, film, ledger_in, options, request, store_in, temporal, video};
 
 /// What runs in the middle of a clip.
 fn in_a_frame(body: &str) -> String {
@@ -107,6 +109,47 @@ async fn a_script_reaches_nothing_that_is_not_its_own() {
         assert!(failure.contains("PermissionError"), "{key}: {failure}");
     }
     assert_eq!(common::files_in(secret.path()), ["secret"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_says_it_has_made_is_looked_at() {
+    let folder = common::scratch();
+    // Another place than this machine: what is made is read, by the server, and sent there.
+    let store = Store::over(InMemory::new(), Retries::default());
+    let running = Running::with(ledger_in(folder.path()), store, options(folder.path(), 1)).await;
+    std::fs::write(folder.path().join("secret"), "hidden").unwrap();
+    let secret = folder.path().join("secret").display().to_string();
+    let forged = r#"b'\n{"Done":{"Encoded":{"bytes":6,"record":""}}}\n'"#;
+    for (key, make) in [
+        ("link.mkv", format!("os.symlink('{secret}', clip)")),
+        ("pipe.mkv", "os.mkfifo(clip)".to_owned()),
+        ("folder.mkv", "os.mkdir(clip)".to_owned()),
+        ("nothing.mkv", "pass".to_owned()),
+    ] {
+        let body = format!(
+            "clip = os.environ['HOME'] + '/clip.mkv'\n        {make}\n        for pipe in range(200, 300):\n            \
+             try:\n                os.write(pipe, {forged})\n            except OSError:\n                pass\n        \
+             time.sleep(100)"
+        );
+        let failure = failure_of(&running, key, request(&in_a_frame(&body))).await;
+        assert!(failure.starts_with("clip 2: what was made cannot be taken: "), "{key}: {failure}");
+        let task = video(key);
+        assert_eq!(running.service.store().head(&task.encoded_clip(2)).await.unwrap(), None, "{key}");
+    }
+    running.stop().await;
+    assert_eq!(common::files_in(&folder.path().join("scratch")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_script_locks_up_can_be_cleared() {
+    let running = Running::start(1).await;
+    let body = "for place in ('XDG_CACHE_HOME', 'HOME'):\n            folder = os.environ[place] + '/locked'\n            \
+                os.makedirs(folder + '/inner', exist_ok=True)\n            os.chmod(folder, 0)\n        raise ValueError('locked')";
+    let failure = failure_of(&running, "locked.mkv", request(&in_a_frame(body))).await;
+    assert!(failure.contains("locked"), "{failure}");
+    running.service.clear("locked.mkv").await.unwrap();
+    assert!(running.service.progress("locked.mkv").await.is_err());
     running.stop().await;
 }
 

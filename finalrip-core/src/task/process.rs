@@ -22,6 +22,8 @@ mod log;
 mod orders;
 mod protocol;
 mod python;
+mod sockets;
+mod taken;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,7 @@ use protocol::{First, Message, Setup};
 
 pub use confine::Confined;
 pub use launch::sweep_scratch;
+pub use taken::Taken;
 
 /// How long an encoder process may take to be ready for orders. It loads libav, and nothing else, in that time.
 const START: Duration = Duration::from_secs(60);
@@ -80,8 +83,8 @@ pub struct Limits {
 /// What an encoder process may reach. The last three widen it.
 ///
 /// Confined, it reads the source, the Python environment and the system's libraries, writes its scratch folder and the
-/// source's cache, and neither opens nor accepts TCP connections. It needs Linux with Landlock; on older kernels it is in
-/// force as far as they can, and the log says so.
+/// source's cache, and makes no sockets but pairs that are connected with each other. It needs Linux with Landlock and
+/// seccomp; on older kernels it is in force as far as they can, and the log says so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Confinement {
     /// Whether it is confined at all. Default: true.
@@ -90,7 +93,7 @@ pub struct Confinement {
     pub read: Vec<PathBuf>,
     /// Files and folders that it may read and write as well.
     pub write: Vec<PathBuf>,
-    /// Whether it may use TCP. Default: false.
+    /// Whether it may make sockets, and so use the network and the services of this machine. Default: false.
     pub network: bool,
 }
 
@@ -127,7 +130,8 @@ impl ProcessOptions {
 /// What this one process may see.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Scope {
-    /// The source, to be read. A link is followed, once, when the process starts.
+    /// The source, to be read. A link is followed, once, when the process starts: give the file itself where a script may
+    /// replace the link.
     pub source: Option<PathBuf>,
     /// Other files and folders to be read.
     pub read: Vec<PathBuf>,
@@ -410,6 +414,8 @@ impl EncoderProcess {
                 Ok(answer)
             }
             Ok(Message::Failed { reason, permanent }) => {
+                // The script may have said it itself.
+                let reason = failure::shortened(&reason, failure::REASON);
                 self.log.catch_up().await;
                 self.state = State::Idle;
                 Err(self.failed(reason, permanent))
@@ -417,6 +423,16 @@ impl EncoderProcess {
             Ok(other) => Err(self.dead(format!("the encoder process said {other:?} out of turn"))),
             Err(reason) => Err(self.dead(reason)),
         }
+    }
+
+    /// Takes a file that an order has made, out of the reach of whatever the script has left running: from here on it is
+    /// what it is. Removed when it is dropped, unless it was moved elsewhere.
+    ///
+    /// # Errors
+    /// [`ProcessError::Failed`] for something else than one plain file, whatever the script has put in its place.
+    pub async fn take(&mut self, output: &Path) -> Result<Taken, ProcessError> {
+        let taken = Taken::take(&self.scratch, output).await;
+        taken.map_err(|reason| self.failed(format!("what was made cannot be taken: {reason}"), false))
     }
 
     fn failed(&self, reason: String, permanent: bool) -> ProcessError {

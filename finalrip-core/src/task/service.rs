@@ -114,7 +114,9 @@ struct Inner {
     cuts: Cuts,
     /// Signs links to what this service serves itself.
     links: Signer,
-    helpers: Semaphore,
+    helpers: Arc<Semaphore>,
+    /// Turns for cuts, which may take long: those who start a task do not wait behind them.
+    cutters: Semaphore,
     /// Held while the objects of a cleared task are deleted.
     clearing: tokio::sync::Mutex<()>,
     stored: AtomicU64,
@@ -174,7 +176,8 @@ impl Service {
             running: Running::default(),
             cuts: Cuts::default(),
             links,
-            helpers: Semaphore::new(HELPERS),
+            helpers: Arc::new(Semaphore::new(HELPERS)),
+            cutters: Semaphore::new(HELPERS),
             clearing: tokio::sync::Mutex::default(),
             stored: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
@@ -316,21 +319,28 @@ impl Inner {
             Err(error) => return Err(error.into()),
         }
         self.store.delete_task(video).await?;
-        self.sources.forget(video)?;
+        // A folder that cannot be removed is tried again later; the task is none the less gone.
+        if let Err(error) = self.sources.forget(video) {
+            tracing::error!(key = video.as_str(), "{}", chain(&error));
+        }
         Ok(self.ledger.forget(task).await?)
     }
 
     /// Finishes what a process that was killed, or a store that did not answer, left half done; `false` when something of
     /// a task that is gone is still being used.
     async fn tidy(&self) -> TaskResult<bool> {
+        let mut all = true;
         for task in self.ledger.list(TaskFilter::states([TaskState::Clearing])).await? {
             let video = VideoKey::new(task.key.as_str())?;
             tracing::info!(key = task.key, "going on with clearing");
-            self.finish_clearing(&video, task.id).await?;
+            if let Err(error) = self.finish_clearing(&video, task.id).await {
+                tracing::error!(key = task.key, "it is not cleared: {}", chain(&error));
+                all = false;
+            }
         }
         let tasks = self.ledger.list(TaskFilter::states(TaskState::ALL)).await?;
         let videos: Vec<VideoKey> = tasks.iter().filter_map(|task| VideoKey::new(task.key.as_str()).ok()).collect();
-        self.sources.keep_only(videos.iter())
+        Ok(self.sources.keep_only(videos.iter())? && all)
     }
 }
 

@@ -133,6 +133,11 @@ impl SqliteLedger {
         &self.recovery
     }
 
+    /// Milliseconds of the clock that only goes forward.
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Runs a transition on the writer's thread.
     async fn transition<T: Send + 'static>(
         &self,
@@ -280,7 +285,9 @@ impl Ledger for SqliteLedger {
     }
 
     async fn expire_leases(&self) -> LedgerResult<Vec<LeaseInfo>> {
-        self.transition(|transaction| transaction.expire()).await
+        // As of now: heartbeats that wait for the disk before it are then noted first, however long that takes.
+        let now = self.now();
+        self.transition(move |transaction| transaction.expire(now)).await
     }
 
     async fn task(&self, key: &str) -> LedgerResult<TaskRecord> {
@@ -303,7 +310,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn leases(&self) -> LedgerResult<Vec<LeaseInfo>> {
-        let now = i64::try_from(self.clock.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let now = self.now();
         self.read(move |db| read::leases(db, now)).await
     }
 

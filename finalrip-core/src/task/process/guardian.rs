@@ -5,7 +5,6 @@
 //! even send it a signal.
 
 use std::env;
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -17,6 +16,7 @@ use rustix::stdio::stdin;
 use super::failure::End;
 use super::protocol::{Guard, Message, line};
 use super::{confine, descendants, log};
+use crate::task::folders;
 
 /// Starts the encoder, waits for its end or for that of the server, and cleans up.
 pub(super) fn guard(guard: &Guard) -> ExitCode {
@@ -32,9 +32,9 @@ pub(super) fn guard(guard: &Guard) -> ExitCode {
         let _ = tell(end);
         while !is_over(None) {}
     }
-    match fs::remove_dir_all(&guard.scratch) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
+    match folders::remove(&guard.scratch) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

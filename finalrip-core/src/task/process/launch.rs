@@ -13,8 +13,9 @@ use tokio::process::Command;
 use tokio::task::spawn_blocking;
 
 use super::descendants::end_marked;
-use super::{ProcessOptions, Scope};
+use super::{ProcessOptions, Scope, taken};
 use crate::script::locate::find;
+use crate::task::folders;
 
 /// What the names of scratch folders begin with.
 const PREFIX: &str = "encoder-";
@@ -92,11 +93,8 @@ pub(super) async fn remove(scratch: PathBuf) {
 }
 
 fn remove_folder(folder: &Path) {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!("cannot remove the scratch folder {}: {error}", folder.display());
-        }
-        _ => {}
+    if let Err(error) = folders::remove(folder) {
+        tracing::warn!("cannot remove the scratch folder {}: {error}", folder.display());
     }
 }
 
@@ -119,6 +117,8 @@ pub fn sweep_scratch(folder: &Path) -> io::Result<usize> {
             end_marked(&folder.join(&name));
             remove_folder(&folder.join(&name));
             swept += 1;
+        } else if name.to_string_lossy().starts_with(taken::PREFIX) {
+            remove_folder(&folder.join(&name));
         }
     }
     Ok(swept)

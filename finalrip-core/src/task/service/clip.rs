@@ -10,7 +10,7 @@ use super::error::{TaskError, TaskResult};
 use super::{Inner, Service};
 use crate::store::{Access, ObjectKey, STRICT, VideoKey};
 use crate::task::error::LedgerError;
-use crate::task::process::{EncoderProcess, Order, Scope};
+use crate::task::process::{EncoderProcess, Order, ProcessError, Scope};
 use crate::task::records::{ClipProgress, Failure, TaskProgress};
 
 /// How long a cut may take; it copies at most the whole source.
@@ -83,34 +83,41 @@ impl Inner {
         if self.is_over(&progress.task.key, progress.task.id).await? {
             return Err(LedgerError::UnknownTask.into());
         }
-        let _turn = self.helpers.acquire().await;
-        let place = self.place(key.video()).await?;
+        let cleared = || Err(LedgerError::UnknownTask.into());
+        let ready = async {
+            let turn = self.cutters.acquire().await;
+            Ok::<_, TaskError>((turn, self.place(key.video()).await?))
+        };
+        let (_turn, place) = tokio::select! {
+            ready = ready => ready?,
+            () = self.wait_until_cleared(progress) => return cleared(),
+        };
         let first = progress.clips.first().map_or(0, |clip| clip.range.start);
         let part = |frame: u32| f64::from(frame - first) / progress.frames_total() as f64;
-        let scope = Scope {
-            source: Some(place.source.clone()),
-            read: vec![place.file.clone()],
-            cache: Some(place.cache.clone()),
-        };
+        let scope = Scope { source: Some(place.file.clone()), read: Vec::new(), cache: None };
+        let mut source = place.source.clone();
         let cut = tokio::time::timeout(LONGEST_CUT, async {
             let mut process = EncoderProcess::start(&self.options.process, scope).await?;
             let output = process.scratch().join("cut.mkv");
-            let source = place.source.clone();
+            let linked = place.link_in(process.scratch());
+            source = linked.map_err(|error| ProcessError::Start { reason: error.to_string() })?;
             let (from, to) = (part(clip.range.start), part(clip.range.end));
-            let order = Order::Cut { source, from, to, output: output.clone() };
-            process.perform(&order, &mut |_| {}).await.map(|_| (process, output))
+            let order = Order::Cut { source: source.clone(), from, to, output: output.clone() };
+            process.perform(&order, &mut |_| {}).await?;
+            let taken = process.take(&output).await?;
+            Ok::<_, ProcessError>((process, taken))
         });
         let told = |reason: String| format!("clip {} cannot be cut: {reason}", clip.index);
         let ended = tokio::select! {
             ended = cut => ended,
-            () = self.wait_until_cleared(progress) => return Err(LedgerError::UnknownTask.into()),
+            () = self.wait_until_cleared(progress) => return cleared(),
         };
-        let (process, output) = match ended {
+        let (process, taken) = match ended {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
                 let Failure { reason, permanent, .. } = error.into_failure();
                 // Where the source lies here is nobody's business.
-                let reason = reason.replace(&*place.source.to_string_lossy(), &progress.task.key);
+                let reason = reason.replace(&*source.to_string_lossy(), &progress.task.key);
                 return Err(if permanent {
                     TaskError::Uncuttable(told(reason))
                 } else {
@@ -119,7 +126,7 @@ impl Inner {
             }
             Err(_) => return Err(TaskError::Process(told("it takes too long".to_owned()))),
         };
-        let stored = self.store.publish(key, &output).await;
+        let stored = self.store.publish(key, taken.file()).await;
         process.kill().await;
         self.stored(stored?.size);
         Ok(())

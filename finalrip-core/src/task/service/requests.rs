@@ -1,5 +1,6 @@
 //! What clients ask for.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::error::{TaskError, TaskResult};
@@ -218,12 +219,16 @@ impl Inner {
 
     /// Compiles a script in a process of its own.
     async fn compile(&self, script: &str) -> TaskResult<()> {
-        let _turn = self.helpers.acquire().await;
+        let turn = Arc::clone(&self.helpers).acquire_owned().await;
         let order = Order::Check { script: script.to_owned() };
         let compiled = tokio::time::timeout(COMPILATION, async {
             let mut process = EncoderProcess::start(&self.options.process, Scope::default()).await?;
             let answer = process.perform(&order, &mut |_| {}).await;
-            process.kill().await;
+            // Only who takes the next turn waits for its end.
+            tokio::spawn(async move {
+                process.kill().await;
+                drop(turn);
+            });
             answer
         });
         match compiled.await {

@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use super::error::{TaskError, TaskResult};
 use crate::store::{Store, StoredObject, VideoKey, short_digest};
+use crate::task::folders;
 
 /// Finds and keeps sources. One for a service.
 #[derive(Debug)]
@@ -43,6 +44,16 @@ pub(super) struct Place {
     pub(super) fetched: u64,
     /// Keeps it from being given up.
     _held: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Place {
+    /// A link to the source in another folder, for a process that runs no script: those that do may have replaced the one
+    /// in the cache folder since.
+    pub(super) fn link_in(&self, folder: &Path) -> TaskResult<PathBuf> {
+        let link = folder.join(self.source.file_name().unwrap_or_default());
+        std::os::unix::fs::symlink(&self.file, &link).map_err(TaskError::at("cannot write to", folder))?;
+        Ok(link)
+    }
 }
 
 impl Sources {
@@ -149,18 +160,22 @@ impl Sources {
         self.forget_where(|name| !kept.iter().any(|prefix| name.starts_with(prefix)))
     }
 
+    /// What can be removed is, whatever cannot.
     fn forget_where(&self, which: impl Fn(&str) -> bool) -> TaskResult<bool> {
-        let mut all = true;
+        let (mut all, mut failed) = (true, None);
         for folder in [&self.downloads, &self.cache] {
             let entries = fs::read_dir(folder).map_err(TaskError::at("cannot list", folder))?;
             for entry in entries.filter_map(Result::ok) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if which(&name) {
-                    all &= self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path()))?;
+                    match self.give_up(&name).map_err(TaskError::at("cannot remove", &entry.path())) {
+                        Ok(given_up) => all &= given_up,
+                        Err(error) => failed = Some(error),
+                    }
                 }
             }
         }
-        Ok(all)
+        failed.map_or(Ok(all), Err)
     }
 }
 
@@ -194,7 +209,7 @@ fn link(cache: &Path, source: &Path, file: &Path) -> io::Result<()> {
 /// Removes a file or a folder; none is no error.
 fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
+        Ok(about) if about.is_dir() => folders::remove(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
@@ -296,6 +311,10 @@ mod tests {
         fs::remove_file(&place.source).unwrap();
         fs::create_dir(&place.source).unwrap();
         fs::write(place.source.join("x"), "x").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = place.link_in(elsewhere.path()).unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "a film");
+        assert_eq!(link.file_name(), place.source.file_name());
         let again = sources.place(&key).await.unwrap();
         assert_eq!(fs::read_to_string(&again.source).unwrap(), "a film");
     }

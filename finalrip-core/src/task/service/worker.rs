@@ -1,6 +1,6 @@
 //! A worker: takes work from the ledger, has it done by an encoder process, stores what came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::sources::Place;
 use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
 use crate::task::error::{LedgerError, LedgerResult};
-use crate::task::process::{Answer, EncoderProcess, Order, ProcessError, Scope};
+use crate::task::process::{Answer, EncoderProcess, Order, ProcessError, Scope, Taken};
 use crate::task::records::{
     ClipProgress, EncodedClip, Failure, Lease, Outcome, TaskId, TaskJob, TaskPlan, Work, WorkProgress,
 };
@@ -183,7 +183,8 @@ impl Worker {
                 };
                 match self.perform(lease, &place, &order, progress).await? {
                     Answer::Encoded(clip) => {
-                        Ok(Made::File { file, key: video.encoded_clip(*index), outcome: Outcome::Encoded(clip) })
+                        let taken = self.take(&file).await?;
+                        Ok(Made::File { taken, key: video.encoded_clip(*index), outcome: Outcome::Encoded(clip) })
                     }
                     answer => replanned(answer, &place),
                 }
@@ -229,17 +230,17 @@ impl Worker {
         progress: &watch::Sender<WorkProgress>,
     ) -> Result<Made, Stopped> {
         let plan = read_plan(plan, place)?;
-        // Another process: this one may read the clips as well.
-        self.let_go().await;
         let fetched = Copies::of(&self.service, video, clips.len()).await.map_err(|error| failed(&error))?;
+        // Another process: this one may read the clips as well.
         let scratch = self.process(lease, place, fetched.files.clone()).await?.scratch().to_owned();
+        let source = place.link_in(&scratch).map_err(|error| failed(&error))?;
         let clips = fetched.files.iter().cloned().zip(clips.iter().map(|clip| clip.record.clone())).collect();
         let output = scratch.join("merged.mkv");
-        let order =
-            Order::Merge { source: place.source.clone(), job: job.clone(), plan, clips, output: output.clone() };
+        let order = Order::Merge { source, job: job.clone(), plan, clips, output: output.clone() };
         match self.perform(lease, place, &order, progress).await? {
             Answer::Merged { bytes } => {
-                Ok(Made::File { file: output, key: video.result(), outcome: Outcome::Merged { bytes } })
+                let taken = self.take(&output).await?;
+                Ok(Made::File { taken, key: video.result(), outcome: Outcome::Merged { bytes } })
             }
             answer => replanned(answer, place),
         }
@@ -253,16 +254,26 @@ impl Worker {
         read: Vec<PathBuf>,
     ) -> Result<&mut EncoderProcess, Stopped> {
         let fits = |kept: &Kept| kept.task == lease.task && kept.place.cache == place.cache;
-        if !self.kept.as_ref().is_some_and(fits) || !read.is_empty() {
-            self.let_go().await;
-        }
+        let unfit = self.kept.take_if(|kept| !fits(kept) || !read.is_empty());
         if self.kept.is_none() {
-            let read = read.into_iter().chain([place.file.clone()]).collect();
-            let scope = Scope { source: Some(place.source.clone()), read, cache: Some(place.cache.clone()) };
-            let process = EncoderProcess::start(&self.service.options.process, scope).await.map_err(broken)?;
+            // The file, not the link to it, which scripts may replace.
+            let scope = Scope { source: Some(place.file.clone()), read, cache: Some(place.cache.clone()) };
+            let end = async {
+                if let Some(unfit) = unfit {
+                    unfit.process.kill().await;
+                }
+            };
+            let (process, ()) = tokio::join!(EncoderProcess::start(&self.service.options.process, scope), end);
+            let process = process.map_err(broken)?;
             self.kept = Some(Kept { task: lease.task, process, place: place.clone() });
         }
         self.kept.as_mut().map(|kept| &mut kept.process).ok_or_else(|| unexpected(&"no process"))
+    }
+
+    /// What the kept process has made.
+    async fn take(&mut self, output: &Path) -> Result<Taken, Stopped> {
+        let kept = self.kept.as_mut().ok_or_else(|| unexpected(&"no process"))?;
+        kept.process.take(output).await.map_err(broken)
     }
 
     async fn perform(
@@ -290,12 +301,12 @@ impl Worker {
         let service = Arc::clone(&self.service);
         let (outcome, stored) = match made {
             Made::Known(outcome) => (outcome, None),
-            Made::File { file, key, outcome } => {
+            Made::File { taken, key, outcome } => {
                 // The last look before somebody else's result could be replaced.
                 let progress = *latest.borrow();
                 let wanted = insist(|| service.ledger.heartbeat(lease.token, progress)).await;
                 wanted.map_err(|error| unless_lost(&error))?;
-                let publish = async || Ok(service.store.publish(&key, &file).await?);
+                let publish = async || Ok(service.store.publish(&key, taken.file()).await?);
                 let stored = tokio::select! {
                     stored = service.wait_for_store(publish) => stored.map_err(|error| failed(&error))?,
                     () = beat(&service, lease, latest.clone()) => return Err(Stopped::Unwanted),
@@ -322,7 +333,7 @@ enum Made {
     /// What the ledger is told is all there is.
     Known(Outcome),
     /// A file, which is to become an object.
-    File { file: PathBuf, key: ObjectKey, outcome: Outcome },
+    File { taken: Taken, key: ObjectKey, outcome: Outcome },
 }
 
 /// Keeps a lease until it is lost. Asks whenever something has changed, so that a cancelled task stops at once.

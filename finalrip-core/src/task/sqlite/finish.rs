@@ -18,6 +18,9 @@ const LONGEST_REASON: usize = 4 << 10;
 const LONGEST_LOG: usize = 64 << 10;
 const LONGEST_RECORD: usize = 16 << 20;
 
+/// The most clips of a task: every question about it reads them all.
+const MOST_CLIPS: usize = 100_000;
+
 impl Transaction<'_> {
     pub(super) fn complete(&self, token: FencingToken, outcome: &Outcome) -> Result<TaskState, Fault> {
         if let Some(state) = self.completed_before(token)? {
@@ -142,9 +145,10 @@ impl Transaction<'_> {
         self.note(task.id, &Happening::Returned { work: work.work })
     }
 
-    pub(super) fn expire(&self) -> Result<Vec<LeaseInfo>, Fault> {
+    /// Ends the leases that were overdue at `now`.
+    pub(super) fn expire(&self, now: i64) -> Result<Vec<LeaseInfo>, Fault> {
         let sql = "SELECT token, worker FROM work WHERE deadline <= ?1 ORDER BY deadline, token";
-        let overdue = self.all(sql, [self.now], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        let overdue = self.all(sql, [now], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         let mut expired = Vec::with_capacity(overdue.len());
         for (token, worker) in overdue {
             let token = FencingToken(token.unsigned_abs());
@@ -169,6 +173,9 @@ fn check_plan(plan: &TaskPlan) -> Result<(), Fault> {
     let wrong = |reason| Err(unusable("the plan", reason));
     if plan.clips.is_empty() {
         return wrong("it has no clips".to_owned());
+    }
+    if plan.clips.len() > MOST_CLIPS {
+        return wrong(format!("it has {} clips, and {MOST_CLIPS} are possible", plan.clips.len()));
     }
     if let Some(empty) = plan.clips.iter().position(|clip| clip.is_empty()) {
         return wrong(format!("clip {empty} has no frames"));
