@@ -312,6 +312,20 @@ fn rav1e_takes_gray() {
     }
 }
 
+/// Filters that flip or crop hand over pointers into the same planes, rows backwards or from the middle.
+#[test]
+fn rav1e_is_given_what_filters_make() {
+    for filters in ["vflip", "crop=96:64:32:8", "field=bottom", "transpose", "crop=96:64:32:8,vflip"] {
+        let folder = scratch();
+        let script = Script::from_text(script(by_name("yuv420p")));
+        let [lossless, lossy] = ["ffv1.mkv", "rav1e.mkv"].map(|name| folder.path().join(name));
+        encode(&script, &format!("-c:v ffv1 -vf {filters}"), &lossless);
+        encode(&script, &format!("-c:v rav1e -speed 10 -qp 60 -vf {filters}"), &lossy);
+        let near = psnr(&lossy, &lossless, "yuv420p");
+        assert!(near > NEAR, "{filters}: {near} dB");
+    }
+}
+
 #[test]
 fn mezzanines_come_near() {
     assert_near("yuv422p10le", "-c:v prores_ks -profile:v 3", "out.mov", 32.0);

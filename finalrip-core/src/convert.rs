@@ -55,6 +55,10 @@ pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) ->
     if !wishes.is_empty() {
         chain.push(format!("format={}", wishes.join(":")));
     }
+    if encoder == RAV1E {
+        // Filters that crop or flip only move pointers, or count rows backwards: rav1e is given whole planes.
+        chain.push("copy".to_owned());
+    }
     Ok(Conversion::Filters(chain.join(",")))
 }
 

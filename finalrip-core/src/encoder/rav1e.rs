@@ -78,6 +78,9 @@ impl Encoder for Rav1eEncoder {
     fn send(&mut self, picture: Picture) -> Result<(), EncoderError> {
         self.times.push_back(picture.pts());
         let planes: Vec<(&[u8], usize)> = (0..3).map_while(|index| picture.plane(index)).collect();
+        if planes.len() != picture.format().components() as usize {
+            return Err(EncoderError::plain("a filter gave a picture whose planes cannot be read".to_owned()));
+        }
         self.context.send(&planes).map_err(failed)
     }
 

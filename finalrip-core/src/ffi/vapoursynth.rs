@@ -114,6 +114,8 @@ pub(crate) struct CoreSettings {
 pub(crate) struct Environment {
     api: Api,
     handle: NonNull<vs::VSScript>,
+    /// The script's. VSScript's `getCore` would wait for whichever script is being evaluated, for as long as that takes.
+    core: NonNull<vs::VSCore>,
 }
 
 // SAFETY: VSScript's functions take Python's lock themselves and may be called from any thread; calls that read an error
@@ -127,20 +129,19 @@ impl Environment {
     pub(crate) fn new(api: Api, settings: CoreSettings) -> Result<Self, String> {
         // SAFETY: flags of 0; the core is owned by us until `createScript` takes it over.
         let core = unsafe { call!(api.core, createCore(0)) };
-        if core.is_null() {
-            return Err("VapourSynth could not create a core".to_owned());
-        }
+        let core = NonNull::new(core).ok_or("VapourSynth could not create a core")?;
+        let raw = core.as_ptr();
         // SAFETY: a valid core; the handler is a static function that takes no user data.
         unsafe {
-            call!(api.core, addLogHandler(Some(on_message), None, std::ptr::null_mut(), core));
-            call!(api.core, setThreadCount(c_int::try_from(settings.threads).unwrap_or(0), core));
+            call!(api.core, addLogHandler(Some(on_message), None, std::ptr::null_mut(), raw));
+            call!(api.core, setThreadCount(c_int::try_from(settings.threads).unwrap_or(0), raw));
             if let Some(bytes) = settings.cache_bytes {
-                call!(api.core, setMaxCacheSize(i64::try_from(bytes).unwrap_or(i64::MAX), core));
+                call!(api.core, setMaxCacheSize(i64::try_from(bytes).unwrap_or(i64::MAX), raw));
             }
         }
         // SAFETY: takes ownership of the core, also on failure.
-        let handle = NonNull::new(unsafe { call!(api.script, createScript(core)) });
-        Ok(Self { api, handle: handle.ok_or("VSScript could not create an environment")? })
+        let handle = NonNull::new(unsafe { call!(api.script, createScript(raw)) });
+        Ok(Self { api, handle: handle.ok_or("VSScript could not create an environment")?, core })
     }
 
     /// Runs Python text. The error is the traceback.
@@ -207,13 +208,8 @@ impl Environment {
     /// are made again when they are asked for.
     pub(crate) fn clear_caches(&self) {
         let Some(clear) = self.api.clear_caches else { return };
-        // SAFETY: a valid script owns a valid core; the call takes the locks that it needs, and is not made from a filter.
-        unsafe {
-            let core = call!(self.api.script, getCore(self.handle.as_ptr()));
-            if !core.is_null() {
-                clear(core);
-            }
-        }
+        // SAFETY: the core lives as long as its script; the call takes the locks that it needs, and is not made from a filter.
+        unsafe { clear(self.core.as_ptr()) };
     }
 
     /// What VapourSynth says of itself, its version among other things.
@@ -224,12 +220,9 @@ impl Environment {
 
     fn core_info(&self) -> vs::VSCoreInfo {
         let mut info = std::mem::MaybeUninit::<vs::VSCoreInfo>::zeroed();
-        // SAFETY: a valid script owns a valid core, and the call fills the structure; zeroes would be valid as well.
+        // SAFETY: the core lives as long as its script, and the call fills the structure; zeroes would be valid as well.
         unsafe {
-            let core = call!(self.api.script, getCore(self.handle.as_ptr()));
-            if !core.is_null() {
-                call!(self.api.core, getCoreInfo(core, info.as_mut_ptr()));
-            }
+            call!(self.api.core, getCoreInfo(self.core.as_ptr(), info.as_mut_ptr()));
             info.assume_init()
         }
     }
@@ -346,8 +339,13 @@ unsafe extern "C" fn on_frame(
         let Request { number, node, deliver } = *unsafe { Box::from_raw(data.cast::<Request>()) };
         let result = match NonNull::new(frame.cast_mut()) {
             Some(handle) => read_frame(number, OwnedFrame { handle, node }),
-            // SAFETY: on failure the message is a terminated string that lives during the call, or null.
-            None => Err(unsafe { text_from(error) }.unwrap_or_else(|| "the filter gave no reason".to_owned())),
+            None => {
+                // Whoever waits still has the node: the last one must not go here, on one of the core's own threads, for
+                // which the core would wait.
+                drop(node);
+                // SAFETY: on failure the message is a terminated string that lives during the call, or null.
+                Err(unsafe { text_from(error) }.unwrap_or_else(|| "the filter gave no reason".to_owned()))
+            }
         };
         deliver(result);
     });
