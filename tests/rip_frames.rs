@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::rips::*;
 use common::*;
-use finalrip_core::{ChunkLength, Environments, FrameRange, RipOptions, Script};
+use finalrip_core::{ChunkLength, Environments, FrameRange, RipEvent, RipOptions, Script};
 
 /// A clip, and what one pass makes of it.
 struct Case {
@@ -407,6 +407,62 @@ fn joins_hold_in_a_raw_stream_too() {
         let raw = case.folder.path().join("out.h264");
         run(Command::new("ffmpeg").args(["-v", "error", "-y", "-i"]).arg(&output).args(["-c", "copy"]).arg(&raw));
         assert_same_frames(&frame_hashes(&raw, "yuv420p"), &case.hashes, &frames);
+    }
+}
+
+/// Filters of the command that leave pictures out, or move them, leave the others where they are: beside the sound, and as one
+/// pass of `encode` has them.
+#[test]
+fn what_the_commands_filters_leave_out_is_a_gap() {
+    let case = Case::new(open_gop_h264(), "");
+    let filters = [
+        "mpdecimate=max=3:hi=100000:lo=100000:frac=1",
+        "select='not(between(mod(n\\,9)\\,2\\,5))'",
+        "setpts=2*PTS",
+        "trim=start_frame=10",
+    ];
+    for filter in filters {
+        for encoder in ["libx264 -preset veryfast -qp 0 -bf 3", "ffv1"] {
+            let command = format!("-c:v {encoder} -vf {filter}");
+            let [one, joined] = ["one.mkv", "joined.mkv"].map(|name| case.folder.path().join(name));
+            encode(&case.script(), &command, &one);
+            let report = rip(&case.script(), &command, &joined, &RipOptions::default());
+            let (wanted, found) = (sane_times(&one), sane_times(&joined));
+            assert!(wanted.last() > Some(&3.8), "{command}: the single pass has no gaps: {wanted:?}");
+            assert_eq!(found.len(), wanted.len(), "{command}");
+            // A gap at the start is no part of what is shown: the first picture is the beginning of both.
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert!((found - wanted).abs() < 0.001_001, "{command}: a picture at {found}, not at {wanted}");
+            }
+            assert!((report.duration - wanted.last().unwrap() - 0.04).abs() < 0.041, "{command}: {}", report.duration);
+            assert_same_frames(&frame_hashes(&joined, "yuv420p"), &frame_hashes(&one, "yuv420p"), &command);
+        }
+    }
+}
+
+/// The command may make more or fewer pictures of the frames than go in: that says nothing of how the frames are spaced.
+#[test]
+fn another_rate_of_the_command_is_no_change_of_timing() {
+    let case = Case::new(open_gop_h264(), "");
+    let whole = RipOptions::default();
+    let undivided = RipOptions { slice: false, ..RipOptions::default() };
+    let cases = [
+        ("-r 30", &whole, "30/1"),
+        ("-vf yadif=1", &whole, "50/1"),
+        ("-vf framestep=2", &whole, "25/2"),
+        ("-frames:v 30", &undivided, "25/1"),
+    ];
+    for (arguments, options, rate) in cases {
+        let command = format!("-c:v ffv1 {arguments}");
+        let [one, joined] = ["one.mkv", "joined.mkv"].map(|name| case.folder.path().join(name));
+        encode(&case.script(), &command, &one);
+        let (ended, events) = try_rip(&case.script(), &command, &joined, options);
+        ended.unwrap_or_else(|error| panic!("{command}: {}", whole_text(&error)));
+        let changed = events.iter().any(|event| matches!(event, RipEvent::TimingChanged { .. }));
+        assert!(!changed, "{command}: encoded a second time");
+        assert_eq!(probe_video(&joined)["avg_frame_rate"], rate, "{command}");
+        assert_eq!(sane_times(&joined), sane_times(&one), "{command}");
+        assert_same_frames(&frame_hashes(&joined, "yuv420p"), &frame_hashes(&one, "yuv420p"), &command);
     }
 }
 

@@ -391,6 +391,35 @@ fn a_cancel_in_the_merge_keeps_every_chunk() {
     assert_eq!(started(&events), [0; 0]);
 }
 
+/// A cancelled rip whose script is still being evaluated is left behind: when it comes back, nothing is its own any more.
+#[test]
+fn a_cancel_while_the_script_is_evaluated_takes_no_chunk_away() {
+    let body = slow(10) + "\nimport os\nif os.path.exists(__file__ + '.slow'):\n    time.sleep(2)\n";
+    let job = Job::new(&body);
+    job.interrupt();
+    let finished = job.finished();
+    assert!(!finished.is_empty());
+    let mark = job.folder.path().join("s.vpy.slow");
+    std::fs::write(&mark, "").unwrap();
+    let options = options();
+    let cancel = options.cancel.clone();
+    let command = finalrip_core::EncodeCommand::parse("-c:v ffv1 -g 1").unwrap();
+    let rip = finalrip_core::Rip::new(job.library_script(), command, &job.output).options(options);
+    let stopper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        cancel.cancel();
+    });
+    let ended = rip.run(|_| {});
+    stopper.join().unwrap();
+    assert!(matches!(ended, Err(Error::Cancelled)), "{ended:?}");
+    // Its thread comes back, and would begin another rip afresh.
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(job.finished(), finished);
+    std::fs::remove_file(&mark).unwrap();
+    let events = job.resume();
+    assert_eq!(planned_finished(&events), finished);
+}
+
 /// How many work, and on how many cores, says nothing about the bits: what is finished counts.
 #[test]
 fn another_number_of_workers_goes_on() {

@@ -38,6 +38,17 @@ pub(crate) struct Placed {
     pub(crate) duration: i64,
 }
 
+/// The frames of a clip, or of a part of it, that were placed; before filters made more or fewer pictures of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlacedFrames {
+    /// How many.
+    pub(crate) frames: i64,
+    /// Their own durations, summed exactly, in seconds.
+    pub(crate) seconds: Rational,
+    /// How long each is shown under constant timing, in seconds; `None` under variable timing.
+    pub(crate) period: Option<Rational>,
+}
+
 /// Why a frame has no place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Misplaced {
@@ -87,9 +98,13 @@ impl Timeline {
         matches!(self.grid, Grid::Constant { .. })
     }
 
-    /// The durations of the frames so far, summed, in seconds.
-    pub(crate) fn elapsed(&self) -> Rational {
-        self.elapsed.total()
+    /// What has been placed so far.
+    pub(crate) fn placed(&self) -> PlacedFrames {
+        let period = match self.grid {
+            Grid::Constant { period, .. } => Some(period),
+            Grid::Variable => None,
+        };
+        PlacedFrames { frames: self.frames, seconds: self.elapsed.total(), period }
     }
 
     /// Places the next frame.

@@ -15,7 +15,7 @@ use crate::ffi::{rescale, trim_heap};
 use crate::frames::{Frame, FrameSource, Frames};
 use crate::picture::{Description, Picture, PixelFormat};
 use crate::report::{Meter, Progress, Report, bitrate};
-use crate::timing::{Misplaced, Timeline, Timing};
+use crate::timing::{Misplaced, PlacedFrames, Timeline, Timing};
 use crate::units::{FrameRange, Rational};
 
 use super::job::Job;
@@ -101,8 +101,8 @@ pub(crate) struct Trace {
     pub(crate) starts: Vec<i64>,
     /// Where the last picture ends, in ticks.
     pub(crate) end: i64,
-    /// The frames' own durations, summed exactly, in seconds.
-    pub(crate) elapsed: Rational,
+    /// The clip's frames that the pictures were made of.
+    pub(crate) placed: PlacedFrames,
     pub(crate) time_base: Rational,
     /// The constant frame rate; `None` under variable timing.
     pub(crate) frame_rate: Option<Rational>,
@@ -213,7 +213,7 @@ impl Pass<'_> {
         sink.take_from(&mut converter, &mut meter)?;
         sink.drain()?;
         tell(sink.progress(&meter));
-        Ok((sink.finish(&meter, self.range, converter.is_direct(), timeline.elapsed())?, next))
+        Ok((sink.finish(&meter, self.range, converter.is_direct(), timeline.placed())?, next))
     }
 
     fn describe(&self, frame: &Frame) -> Description {
@@ -336,7 +336,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Checks that every picture came back, and closes the file.
-    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool, elapsed: Rational) -> Result<Outcome> {
+    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool, placed: PlacedFrames) -> Result<Outcome> {
         let Some(OpenSink { encoder, muxer: Some(muxer), video, .. }) = self.open else {
             return Err(Error::Internal("no output was opened".to_owned()));
         };
@@ -353,7 +353,7 @@ impl<'a> Sink<'a> {
             order: ranks(muxer.presentation()),
             starts: self.starts,
             end: self.end,
-            elapsed,
+            placed,
             time_base: video.time_base,
             frame_rate,
             sample_aspect: video.sample_aspect,

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::cancel::CancelToken;
-use crate::container::{
-    MergeProgress, MergeSettings, Merged, PartialFile, StreamKind, VideoTrack, merge as merge_streams,
-};
+use crate::container::{MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams};
+use crate::encode::job::Job;
 use crate::error::{Error, Result};
 use crate::ffi::format::StreamSettings;
 use crate::ffi::input::{InputContext, InputStream, Probe};
@@ -28,12 +27,12 @@ use super::record::{ChunkRecord, StreamRecord};
 /// chunks before.
 pub(super) fn check(
     path: &Path,
-    file: &PartialFile,
+    job: &Job,
     mut record: ChunkRecord,
     first: Option<&StreamRecord>,
 ) -> Result<ChunkRecord> {
-    let written = file.path().ok_or_else(|| Error::Internal(format!("{} has gone", path.display())))?;
-    let found = inspect(&written, &record)?;
+    let written = job.file.path().ok_or_else(|| Error::Internal(format!("{} has gone", path.display())))?;
+    let found = inspect(&written, &record, &job.cancel)?;
     (record.stream.parameter_sets, record.contents) = (found.parameter_sets, found.contents);
     match first {
         Some(first) if *first != record.stream => Err(does_not_join(&record.stream, first)),
@@ -44,9 +43,9 @@ pub(super) fn check(
 /// Reads a chunk of an earlier run.
 ///
 /// # Errors
-/// [`Error::Internal`] when the file does not hold what the record says.
-pub(super) fn verify(path: &Path, record: &ChunkRecord) -> Result<()> {
-    let found = inspect(path, record)?;
+/// [`Error::Internal`] when the file does not hold what the record says; [`Error::Cancelled`].
+pub(super) fn verify(path: &Path, record: &ChunkRecord, cancel: &CancelToken) -> Result<()> {
+    let found = inspect(path, record, cancel)?;
     let what = match () {
         () if found.parameter_sets != record.stream.parameter_sets => "other parameter sets",
         () if found.contents != record.contents => "other pictures",
@@ -62,9 +61,13 @@ struct Found {
 }
 
 /// Reads a chunk's packets, counts them, and looks at the first.
-fn inspect(path: &Path, record: &ChunkRecord) -> Result<Found> {
-    let wrong = |what: String| Error::Internal(format!("{}: {what}", path.display()));
-    let mut input = open(path).map_err(|reason| wrong(reason.to_string()))?;
+fn inspect(path: &Path, record: &ChunkRecord, cancel: &CancelToken) -> Result<Found> {
+    let wrong = |what: String| match cancel.is_cancelled() {
+        // Not a word about the chunk: it was not read to its end.
+        true => Error::Cancelled,
+        false => Error::Internal(format!("{}: {what}", path.display())),
+    };
+    let mut input = open(path, cancel).map_err(|reason| wrong(reason.to_string()))?;
     let stream = video_of(&input).map_err(wrong)?;
     let (index, parameter_sets) = (stream.index, sha256(stream.parameters.extradata()));
     let codec = stream.parameters.codec_name();
@@ -86,8 +89,8 @@ fn inspect(path: &Path, record: &ChunkRecord) -> Result<Found> {
     Ok(Found { parameter_sets, contents: hex(&contents.finalize()) })
 }
 
-fn open(path: &Path) -> Result<InputContext, AvError> {
-    InputContext::open(path, Probe::Usual, &CancelToken::new(), &LogTail::default())
+fn open(path: &Path, cancel: &CancelToken) -> Result<InputContext, AvError> {
+    InputContext::open(path, Probe::Usual, cancel, &LogTail::default())
 }
 
 /// A chunk's video.
@@ -119,7 +122,7 @@ pub(super) fn merge(
     }
     let path = files.first().filter(|_| files.len() == chunks.len());
     let path = path.ok_or_else(|| Error::Internal(format!("{} files for {} chunks", files.len(), chunks.len())))?;
-    let opened = open(path).map_err(|code| unreadable(path, code.to_string()))?;
+    let opened = open(path, &job.output.cancel).map_err(|code| unreadable(path, code.to_string()))?;
     let stream = video_of(&opened).map_err(|what| unreadable(path, what))?;
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
@@ -196,7 +199,7 @@ impl<'a> Packets<'a> {
         let input = match &mut self.input {
             Some(input) => input,
             none => {
-                let mut input = open(path).map_err(failed)?;
+                let mut input = open(path, &CancelToken::new()).map_err(failed)?;
                 let video = video_of(&input).map_err(|what| unreadable(path, what))?;
                 if sha256(video.parameters.extradata()) != self.chunks[self.chunk].stream.parameter_sets {
                     return Err(unreadable(path, "it holds other parameter sets than its record says".to_owned()));
@@ -261,10 +264,14 @@ impl Times {
 }
 
 fn joined_starts(chunks: &[ChunkRecord]) -> Vec<i64> {
-    let mut starts = Vec::with_capacity(chunks.iter().map(|chunk| chunk.starts.len()).sum::<usize>() + 1);
+    let mut starts = Vec::with_capacity(chunks.iter().map(|chunk| chunk.order.len()).sum::<usize>() + 1);
     let mut base = 0_i64;
     for chunk in chunks {
-        starts.extend(chunk.starts.iter().map(|start| base.saturating_add(*start)));
+        if chunk.starts.is_empty() {
+            starts.extend((base..).take(chunk.order.len()));
+        } else {
+            starts.extend(chunk.starts.iter().map(|start| base.saturating_add(*start)));
+        }
         base = base.saturating_add(chunk.end);
     }
     starts.push(base);

@@ -9,20 +9,21 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::timing::Timing;
+use crate::timing::{PlacedFrames, Timing};
 use crate::units::{FrameRange, Rational};
 
 use super::fingerprint::Fingerprint;
 use super::plan::Plan;
 
 /// The layout of the folder; a folder of another version is not used.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is ripped, and how it was divided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,13 +52,13 @@ pub(crate) struct ChunkRecord {
     pub(crate) contents: String,
     /// For each packet in decode order, the number of its picture in presentation order.
     pub(crate) order: Vec<u32>,
-    /// Under variable timing, when each picture starts, in ticks from the chunk's first. Empty under constant timing,
-    /// where a picture is a tick.
+    /// When each picture starts, in ticks from the chunk's first frame. Empty where a picture is a tick: under constant
+    /// timing, unless filters leave gaps.
     pub(crate) starts: Vec<i64>,
     /// Where the last picture ends, in ticks.
     pub(crate) end: i64,
-    /// The frames' own durations, summed exactly, in seconds.
-    pub(crate) seconds: Rational,
+    /// The clip's frames that the pictures were made of.
+    pub(crate) placed: PlacedFrames,
 }
 
 /// The encoded stream; the same for every chunk of a rip.
@@ -81,6 +82,9 @@ pub(crate) struct Workspace {
     folder: PathBuf,
     /// Held by this process until it is unlocked or closed.
     lock: File,
+    /// Whether it is this rip's still. A cancelled rip may leave threads behind that are deep in C code; when they come
+    /// back, the folder may be another rip's.
+    held: Mutex<bool>,
 }
 
 impl Workspace {
@@ -120,18 +124,29 @@ impl Workspace {
                 lock.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (named.dev(), named.ino()))
             });
             if same {
-                return Ok(Self { folder, lock });
+                return Ok(Self { folder, lock, held: Mutex::new(true) });
             }
         }
     }
 
+    /// Changes something in the folder, unless it has been left.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when it has been left; otherwise as `change`.
+    pub(crate) fn change<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if *held { change() } else { Err(Error::Cancelled) }
+    }
+
     /// Lets another rip have the folder, and removes it when nothing in it is worth keeping.
     pub(crate) fn leave(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = false;
         let is_record = |name: &str| name.starts_with("chunk-") && name.ends_with(".json");
         let kept = fs::read_dir(&self.folder).is_ok_and(|mut entries| {
             entries.any(|entry| entry.is_ok_and(|entry| is_record(&entry.file_name().to_string_lossy())))
         });
-        if !kept && let Err(error) = self.remove_folder() {
+        if !kept && let Err(error) = self.remove_all() {
             tracing::warn!("{error}");
         }
         if let Err(error) = self.lock.unlock() {
@@ -157,7 +172,7 @@ impl Workspace {
     }
 
     pub(crate) fn store_rip(&self, record: &RipRecord) -> Result<()> {
-        self.write(&self.folder.join("rip.json"), record)
+        self.change(|| self.write(&self.folder.join("rip.json"), record))
     }
 
     /// A finished chunk, if it is there and its video has the size that was recorded.
@@ -168,20 +183,24 @@ impl Workspace {
     }
 
     pub(crate) fn store_chunk(&self, chunk: usize, record: &ChunkRecord) -> Result<()> {
-        self.write(&self.chunk_record_path(chunk), record)
+        self.change(|| self.write(&self.chunk_record_path(chunk), record))
     }
 
     /// Takes a chunk's record away: it does not count any more.
     pub(crate) fn forget_chunk(&self, chunk: usize) -> Result<()> {
-        match fs::remove_file(self.chunk_record_path(chunk)) {
+        self.change(|| match fs::remove_file(self.chunk_record_path(chunk)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
             _ => Ok(()),
-        }
+        })
     }
 
     /// Removes everything but the lock. The plan goes first: without it nothing else here counts, whenever this is
     /// interrupted.
     pub(crate) fn clear(&self) -> Result<()> {
+        self.change(|| self.empty())
+    }
+
+    fn empty(&self) -> Result<()> {
         self.remove(|name| name == "rip.json")?;
         self.remove(|name| name != "lock")
     }
@@ -194,7 +213,7 @@ impl Workspace {
                 known.extend(path.file_name().map(|name| (name.to_string_lossy().into_owned(), ())));
             }
         }
-        self.remove(|name| !known.contains_key(name))
+        self.change(|| self.remove(|name| !known.contains_key(name)))
     }
 
     fn remove(&self, which: impl Fn(&str) -> bool) -> Result<()> {
@@ -209,8 +228,12 @@ impl Workspace {
 
     /// Removes the folder; the rip is done.
     pub(crate) fn remove_folder(&self) -> Result<()> {
+        self.change(|| self.remove_all())
+    }
+
+    fn remove_all(&self) -> Result<()> {
         // The lock's file last, while it is held: whoever comes next finds all or nothing.
-        self.clear()?;
+        self.empty()?;
         fs::remove_file(self.folder.join("lock")).map_err(|error| self.failed(error))?;
         match fs::remove_dir(&self.folder) {
             // Another rip of the same output has just begun, or somebody put a file there.

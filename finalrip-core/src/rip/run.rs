@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::container::{MergeProgress, Merged, output_error};
 use crate::encode::pipeline::{self, Opening};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frames::FrameSource;
 use crate::script::Clip;
 use crate::supervise::Teller;
@@ -26,8 +26,12 @@ pub(super) type Events = Teller<RipEvent, RipReport>;
 pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Events) -> Result<RipReport> {
     let started = Instant::now();
     let clip = job.first_script().evaluate()?;
+    if job.output.cancel.is_cancelled() {
+        // Before anything of an earlier run, which was perhaps meant, is given up.
+        return Err(Error::Cancelled);
+    }
     let mut record = settle_plan(job, workspace, &clip, events)?;
-    let mut chunks = known_chunks(workspace, &record.plan);
+    let mut chunks = known_chunks(job, workspace, &record.plan)?;
     let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
     let chunks_resumed = finished.len();
     events.tell(RipEvent::Planned { plan: record.plan.clone(), finished });
@@ -130,21 +134,25 @@ pub(super) fn opening(job: &RipJob, clip: &Clip, plan: &Plan, timing: Timing) ->
         return Ok(None);
     }
     let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
-    let first = job.chunk_job(plan.range(), &job.output.file.target().with_extension("mkv"), None)?;
+    let mut first = job.chunk_job(plan.range(), &job.output.file.target().with_extension("mkv"), None)?;
+    first.cancel = job.output.cancel.clone();
     pipeline::look(&first, &source, clip.pixel_format(), timing).map(Some)
 }
 
 /// A finished chunk with its number.
 pub(super) type Known = Option<(usize, ChunkRecord)>;
 
-fn known_chunks(workspace: &Workspace, plan: &Plan) -> Vec<Known> {
+fn known_chunks(job: &RipJob, workspace: &Workspace, plan: &Plan) -> Result<Vec<Known>> {
     let known = |(chunk, planned): (usize, &super::plan::Chunk)| {
-        let record = workspace.chunk(chunk).filter(|record| record.range == planned.range)?;
-        match join::verify(&workspace.chunk_path(chunk), &record) {
-            Ok(()) => Some((chunk, record)),
+        let Some(record) = workspace.chunk(chunk).filter(|record| record.range == planned.range) else {
+            return Ok(None);
+        };
+        match join::verify(&workspace.chunk_path(chunk), &record, &job.output.cancel) {
+            Ok(()) => Ok(Some((chunk, record))),
+            Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 tracing::warn!("chunk {chunk} of an earlier run is of no use: {error}");
-                None
+                Ok(None)
             }
         }
     };

@@ -190,7 +190,7 @@ impl Stages {
             return Ok(Staged::OffGrid);
         };
         self.begun = begun;
-        let record = join::check(path, &job.file, record, None)?;
+        let record = join::check(path, &job, record, None)?;
         job.file.publish().map_err(|error| output_error(path, error.to_string()))?;
         Ok(Staged::Done(EncodedChunk(record)))
     }

@@ -185,13 +185,15 @@ impl<'a> Crew<'a> {
         };
         worker.begun = begun;
         let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
-        let record = join::check(&path, &job.file, record, first.as_ref())?;
+        let record = join::check(&path, &job, record, first.as_ref())?;
         if self.halt.is_cancelled() {
             return Err(Error::Cancelled);
         }
         // In this order: a chunk counts when its record is there.
         self.workspace.forget_chunk(chunk)?;
-        job.file.publish().map_err(|error| crate::container::output_error(&path, error.to_string()))?;
+        let publish = || job.file.publish();
+        self.workspace
+            .change(|| publish().map_err(|error| crate::container::output_error(&path, error.to_string())))?;
         self.workspace.store_chunk(chunk, &record)?;
         Ok(self.finished(worker.number, chunk, record))
     }
@@ -305,10 +307,9 @@ pub(super) fn drifts<'a>(chunks: impl Iterator<Item = &'a ChunkRecord>) -> bool 
     let mut elapsed = Elapsed::default();
     let mut frames = 0;
     for record in chunks {
-        elapsed.add(record.seconds);
-        frames += i64::from(record.range.len());
-        let period = record.stream.frame_rate.and_then(crate::units::Rational::inverse);
-        if period.is_some_and(|period| elapsed.is_off(frames, period)) {
+        elapsed.add(record.placed.seconds);
+        frames += record.placed.frames;
+        if record.placed.period.is_some_and(|period| elapsed.is_off(frames, period)) {
             return true;
         }
     }
@@ -350,7 +351,8 @@ fn may_pass(error: &Error, frames: u32) -> bool {
 
 fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
     let Outcome { report, trace } = outcome;
-    let constant = trace.frame_rate.is_some();
+    // As `Times` counts where nothing is said.
+    let is_a_tick_each = trace.starts.iter().copied().chain([trace.end]).eq(0..=trace.starts.len() as i64);
     ChunkRecord {
         range: planned.range,
         bytes: report.bytes,
@@ -368,8 +370,8 @@ fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
         },
         contents: String::new(),
         order: trace.order.clone(),
-        starts: if constant { Vec::new() } else { trace.starts.clone() },
+        starts: if is_a_tick_each { Vec::new() } else { trace.starts.clone() },
         end: trace.end,
-        seconds: trace.elapsed,
+        placed: trace.placed,
     }
 }
