@@ -305,6 +305,25 @@ fn rav1e_takes_every_depth_and_subsampling() {
     }
 }
 
+/// A bitstream filter may count in other ticks than the encoder.
+#[test]
+fn bitstream_filters_may_change_the_time_base() {
+    let folder = scratch();
+    let body =
+        "clip = core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=48, fpsnum=24000, fpsden=1001)";
+    let script = Script::from_text(text_script(body));
+    let [plain, filtered] = ["plain.mkv", "filtered.mkv"].map(|name| folder.path().join(name));
+    encode(&script, "-c:v libx264 -bf 0", &plain);
+    encode(
+        &script,
+        "-c:v libx264 -bf 0 -bsf:v setts=time_base=1/48000:pts=PTS*2002:dts=DTS*2002:duration=2002",
+        &filtered,
+    );
+    let (wanted, found) = (packet_times(&plain), packet_times(&filtered));
+    assert_eq!(wanted.len(), 48);
+    assert!(wanted.iter().zip(&found).all(|(wanted, found)| (wanted - found).abs() < 0.001_501), "{found:?}");
+}
+
 #[test]
 fn rav1e_takes_gray() {
     for libav in ["gray", "gray10le"] {

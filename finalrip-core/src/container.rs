@@ -41,7 +41,8 @@ pub(crate) struct Muxer {
     file: PartialFile,
     target: PathBuf,
     log: LogTail,
-    encoder_base: Rational,
+    /// Seconds per tick of the packets as they reach the container: the encoder's, or what the bitstream filters make of it.
+    packet_base: Rational,
     bitstream: Option<BitstreamFilter>,
     /// Durations of the pictures whose packets are still to come, by presentation time: encoders reorder frames, and
     /// before FFmpeg 6.0 they do not carry durations.
@@ -65,7 +66,8 @@ impl Muxer {
         let filtered = bitstream.as_ref().map(|filter| filter.stream(parameters)).transpose().map_err(failed)?;
         let parameters = filtered.as_ref().unwrap_or(parameters);
         let mut context = OutputContext::create(&path, settings.format, &log).map_err(failed)?;
-        context.add_stream(parameters, time_base, &settings.stream).map_err(failed)?;
+        let packet_base = bitstream.as_ref().and_then(BitstreamFilter::time_base).unwrap_or(time_base);
+        context.add_stream(parameters, packet_base, &settings.stream).map_err(failed)?;
         if let Some(tag) = &settings.tag {
             context.set_tag(parse_tag(tag).ok_or_else(|| {
                 output_error(&target, format!("-tag:v {tag}: not four characters such as hvc1, nor a number"))
@@ -78,7 +80,7 @@ impl Muxer {
             return Err(output_error(&target, reason));
         }
         let durations = HashMap::new();
-        Ok(Self { context, file, target, log, encoder_base: time_base, bitstream, durations, presentation: Vec::new() })
+        Ok(Self { context, file, target, log, packet_base, bitstream, durations, presentation: Vec::new() })
     }
 
     /// Notes how long the picture at `pts` is shown, in ticks of the encoder's time base.
@@ -86,7 +88,7 @@ impl Muxer {
         self.durations.insert(pts, duration);
     }
 
-    /// Writes a packet, with its times rescaled from the encoder's base to the container's.
+    /// Writes a packet, its times in the encoder's base, with these rescaled to the container's.
     pub(crate) fn write(&mut self, mut packet: Packet) -> Result<()> {
         let known = packet.pts().and_then(|pts| self.durations.remove(&pts));
         if let Some(duration) = known.filter(|_| packet.duration() <= 0 || !cfg!(ffmpeg_6_0)) {
@@ -112,7 +114,7 @@ impl Muxer {
     }
 
     fn write_filtered(&mut self, mut packet: Packet) -> Result<()> {
-        packet.rescale(av_rational(self.encoder_base), self.context.time_base());
+        packet.rescale(av_rational(self.packet_base), self.context.time_base());
         self.context.write(packet).map_err(|code| failed(&self.target, code, &self.log))
     }
 

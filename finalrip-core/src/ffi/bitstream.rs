@@ -4,7 +4,7 @@ use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi as av;
 
-use super::frame::av_rational;
+use super::frame::{av_rational, rational_from};
 use super::{AvError, Packet, StreamParameters, c_string};
 use crate::units::Rational;
 
@@ -38,6 +38,12 @@ impl BitstreamFilter {
         let mut stream = unsafe { StreamParameters::copy_of((*self.0.as_ptr()).par_out) }?;
         stream.side_data.clone_from(&before.side_data);
         Ok(stream)
+    }
+
+    /// Seconds per tick of the packets that come out, where the chain says it.
+    pub(crate) fn time_base(&self) -> Option<Rational> {
+        // SAFETY: an initialised context.
+        rational_from(unsafe { (*self.0.as_ptr()).time_base_out })
     }
 
     /// Puts a packet in, or with `None` the end.
