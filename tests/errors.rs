@@ -552,3 +552,25 @@ fn an_old_file_is_replaced_when_the_new_one_is_complete() {
     assert_eq!(std::fs::metadata(&target).unwrap().len(), report.bytes);
     assert_eq!(probe_video(&target)["nb_read_frames"], "24");
 }
+
+/// Whoever reads it has the beginning of the first attempt by then, and would get a second file behind it.
+#[test]
+fn a_pipe_cannot_be_begun_again_with_variable_timing() {
+    let folder = scratch();
+    let pipe = folder.path().join("out.mkv");
+    run(Command::new("mkfifo").arg(&pipe));
+    let uneven = "clip = core.std.BlankClip(width=64, height=48, format=vs.YUV420P8, length=60, fpsnum=25, fpsden=1)\n\
+                  def stretch(n, f):\n    out = f.copy()\n    out.props['_DurationNum'] = 1 if n < 30 else 3\n    \
+                  out.props['_DurationDen'] = 25\n    return out\nclip = core.std.ModifyFrame(clip, clip, stretch)";
+    let script = Script::from_text(text_script(uneven));
+    let read_all = |pipe: &Path| {
+        let mut reader = Command::new("cat");
+        reader.arg(pipe).stdin(Stdio::null()).stdout(Stdio::null());
+        reader.spawn().unwrap()
+    };
+    // Each of them ends with what it reads; the second one would be the second attempt's.
+    let mut readers = [read_all(&pipe), read_all(&pipe)];
+    let error = try_encode(&script, "-c:v ffv1", &pipe, &Options::default(), |_| {});
+    readers.iter_mut().for_each(|reader| drop((reader.kill(), reader.wait())));
+    assert_error!(error.unwrap_err(), Error::Output { .. }, "out.mkv", "it is a pipe", "Timing::Variable");
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -127,10 +127,20 @@ impl PartialFile {
     }
 
     /// Readies the file for another attempt from the start.
-    pub(crate) fn reset(&self) {
+    ///
+    /// # Errors
+    /// When it is a pipe that was opened already: whoever reads it has the beginning of the first attempt.
+    pub(crate) fn reset(&self) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(*state, State::Discarded) {
-            *state = State::NotCreated;
+        match *state {
+            State::InPlace if fs::metadata(&self.target)?.file_type().is_fifo() => {
+                Err(io::Error::other("it is a pipe, and cannot be begun again"))
+            }
+            State::Discarded => Ok(()),
+            State::NotCreated | State::Partial(_) | State::InPlace => {
+                *state = State::NotCreated;
+                Ok(())
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::container::{Muxer, MuxerSettings};
+use crate::container::{Muxer, MuxerSettings, output_error};
 use crate::convert::{self, Conversion, Converter, RAV1E};
 use crate::encoder::libav::LibavEncoder;
 use crate::encoder::rav1e::Rav1eEncoder;
@@ -33,7 +33,13 @@ pub(super) fn run(
     let outcome = match attempt(job.timing, tell) {
         Err(Stop::OffGrid { frame }) => {
             tracing::warn!("frame {frame} is off the clip's constant frame rate; starting again with variable timing");
-            job.file.reset();
+            job.file.reset().map_err(|error| {
+                let reason = format!(
+                    "{error}, but frame {frame} is off the clip's constant frame rate; ask for variable timing from the start \
+                     (Timing::Variable, or -fps_mode vfr in the command)"
+                );
+                output_error(job.file.target(), reason)
+            })?;
             attempt(Timing::Variable, tell)
         }
         other => other,

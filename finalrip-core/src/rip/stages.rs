@@ -221,7 +221,7 @@ impl Stages {
             listen(MergeStep { bytes: progress.bytes, pictures: progress.video_packets, pictures_total });
         };
         let output = &self.job.output.file;
-        output.reset();
+        output.reset().map_err(|error| output_error(output.target(), error.to_string()))?;
         let merged = run::join_all(&self.job, &files, &records, &mut tell)?;
         output.publish().map_err(|error| output_error(output.target(), error.to_string()))?;
         let frames = f64::from(plan.plan.range().len());
