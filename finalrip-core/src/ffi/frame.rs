@@ -76,22 +76,33 @@ impl AvFrame {
 
     /// Makes a frame whose planes are `planes`, taken in the order of `order`; nothing is copied. Each plane becomes
     /// one read-only buffer with a reference to the owner, released from whichever thread libav frees it.
+    ///
+    /// # Errors
+    /// [`AvError::INVALID`] when a plane is missing, or smaller than libav will read for this format and size.
     pub(crate) fn from_planes(
         format: PixelFormat,
         (width, height): (u32, u32),
         planes: &Planes,
         order: &[usize],
     ) -> Result<Self, AvError> {
+        let int = |value: u32| c_int::try_from(value).map_err(|_| AvError::INVALID);
         let mut frame = Self::new()?;
         let raw = frame.raw_mut();
         raw.format = format.raw() as c_int;
-        raw.width = width as c_int;
-        raw.height = height as c_int;
+        (raw.width, raw.height) = (int(width)?, int(height)?);
+        if order.len() != format.components() as usize {
+            return Err(AvError::INVALID);
+        }
         for (slot, &index) in order.iter().enumerate() {
-            let plane = planes.planes[index];
+            // A source's frames are put together by safe code: their planes need not be what the rest of the frame says.
+            let plane = *planes.planes.get(index).ok_or(AvError::INVALID)?;
+            let (bytes, rows) = extent(format, (raw.width, height), slot)?;
+            if plane.stride < bytes || plane.height < rows {
+                return Err(AvError::INVALID);
+            }
             raw.buf[slot] = lend(plane, Arc::clone(&planes.owner))?;
             raw.data[slot] = plane.data.cast_mut();
-            raw.linesize[slot] = plane.stride as c_int;
+            raw.linesize[slot] = c_int::try_from(plane.stride).map_err(|_| AvError::INVALID)?;
         }
         raw.extended_data = raw.data.as_mut_ptr();
         Ok(frame)
@@ -283,6 +294,14 @@ pub(crate) fn rational_from(value: av::AVRational) -> Option<Rational> {
     Rational::new(value.num.into(), value.den.into()).filter(|rational| rational.is_positive())
 }
 
+/// The bytes of a row, and the rows, that libav reads of a plane.
+fn extent(format: PixelFormat, (width, height): (c_int, u32), plane: usize) -> Result<(usize, usize), AvError> {
+    // SAFETY: looks the format up in a table; any width and plane may be asked for.
+    let bytes = AvError::check(unsafe { av::av_image_get_linesize(format.raw(), width, plane as c_int) })?;
+    let shift = if plane == 0 || format.is_rgb() { 0 } else { format.subsampling().1 };
+    Ok((bytes as usize, height.div_ceil(1 << shift) as usize))
+}
+
 /// Wraps one plane as a read-only libav buffer that holds a reference to the plane's owner.
 fn lend(plane: Plane, owner: Arc<dyn Any + Send + Sync>) -> Result<*mut av::AVBufferRef, AvError> {
     let opaque = Box::into_raw(Box::new(owner));
@@ -318,4 +337,34 @@ pub(crate) fn bytes_of<T: Copy>(value: &T) -> Vec<u8> {
     // SAFETY: readable for its own size; the two structures that this is used for consist of ints only, so no byte of
     // them is padding.
     unsafe { std::slice::from_raw_parts(ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Planes of 16 x 7 in 4:2:0 at 8 bits, each with its rows and its stride.
+    fn frame_of(sizes: &[(usize, usize)]) -> Result<AvFrame, AvError> {
+        let memory: Arc<Vec<u8>> = Arc::new(vec![0; 4096]);
+        let plane = |&(height, stride): &(usize, usize)| Plane { data: memory.as_ptr(), stride, height };
+        // SAFETY: 4096 bytes are more than any of these planes has, and the vector is the owner.
+        let planes = unsafe { Planes::new(sizes.iter().map(plane).collect(), memory.clone()) };
+        let format = PixelFormat::from_name("yuv420p").unwrap();
+        AvFrame::from_planes(format, (16, 7), &planes, &[0, 1, 2])
+    }
+
+    #[test]
+    fn planes_that_are_smaller_than_their_frame_are_refused() {
+        assert!(frame_of(&[(7, 16), (4, 8), (4, 8)]).is_ok());
+        let wrong: [&[(usize, usize)]; 5] = [
+            &[(7, 16), (4, 8)],
+            &[(6, 16), (4, 8), (4, 8)],
+            &[(7, 15), (4, 8), (4, 8)],
+            &[(7, 16), (4, 8), (3, 8)],
+            &[(7, 16), (4, 7), (4, 8)],
+        ];
+        for sizes in wrong {
+            assert_eq!(frame_of(sizes).unwrap_err(), AvError::INVALID, "{sizes:?}");
+        }
+    }
 }

@@ -51,6 +51,8 @@ impl AvError {
     pub(crate) const AGAIN: Self = Self(-libc::EAGAIN);
     /// `AVERROR_EOF`: drained.
     pub(crate) const EOF: Self = Self(av::AVERROR_EOF);
+    /// `AVERROR(EINVAL)`: something does not fit together.
+    pub(crate) const INVALID: Self = Self(-libc::EINVAL);
     /// `AVERROR(ENOMEM)`, for allocators that report failure by a null pointer.
     pub(crate) const NO_MEMORY: Self = Self(-libc::ENOMEM);
 
