@@ -264,3 +264,25 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let value = serde_json::from_slice(&text);
     value.inspect_err(|error| tracing::warn!("{} is of no use: {error}", path.display())).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_left_the_folder_changes_nothing_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("out.mkv");
+        let workspace = Workspace::open(&output).unwrap();
+        let kept = workspace.folder().join("chunk-00000.json");
+        fs::write(&kept, "{}").unwrap();
+        workspace.leave();
+        let next = Workspace::open(&output).unwrap();
+        for refused in [workspace.clear(), workspace.forget_chunk(0), workspace.remove_folder()] {
+            assert!(matches!(refused, Err(Error::Cancelled)), "{refused:?}");
+        }
+        assert!(kept.exists());
+        next.clear().unwrap();
+        assert!(!kept.exists());
+    }
+}
