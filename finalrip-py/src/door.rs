@@ -79,7 +79,8 @@ pub(crate) fn run(
     let (result, raised) = attend(py, cancel, listen.as_ref(), &inbox);
     drop(py.detach(|| worker.join()));
     match raised {
-        Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+        // Where the work was done all the same, Ctrl-C cancelled nothing.
+        Some(error) if result.is_err() && error.is_instance_of::<PyKeyboardInterrupt>(py) => {
             let cancelled = crate::errors::raise(py, &Error::Cancelled);
             cancelled.set_cause(py, Some(error));
             Err(cancelled)

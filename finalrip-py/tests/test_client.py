@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import finalrip
@@ -72,8 +73,17 @@ def test_a_file_object_can_be_uploaded(client: finalrip.Client) -> None:
     assert told[-1].bytes == told[-1].bytes_total == len(data)
     with pytest.raises(finalrip.SettingError, match="no name"):
         client.upload(io.BytesIO(data))
+    with pytest.raises(BrokenPipeError, match="of mine"):
+        client.upload(io.BytesIO(data), "object.mp4", progress=raises(BrokenPipeError("of mine")))
     client.new("object.mp4")
     client.clear("object.mp4")
+
+
+def raises(error: Exception) -> Callable[[object], None]:
+    def listen(_: object) -> None:
+        raise error
+
+    return listen
 
 
 def test_what_the_server_refuses_is_an_error_with_its_reason(client: finalrip.Client, tmp_path: Path) -> None:
@@ -98,3 +108,61 @@ def test_what_the_server_refuses_is_an_error_with_its_reason(client: finalrip.Cl
         client.download("failing.mp4", tmp_path / "out.mkv")
     client.clear("failing.mp4")
     assert leftovers(tmp_path) == []
+
+
+def test_another_video_of_the_same_name_is_told_apart(client: finalrip.Client, tmp_path: Path) -> None:
+    client.upload(BUNNY, "ep01.mkv")
+    (tmp_path / "ep01.mkv").write_bytes(b"another one")
+    with pytest.raises(finalrip.ServerError, match=f"ep01.mkv has {BUNNY.stat().st_size} bytes and .* has 11: give .* another key"):
+        client.submit(tmp_path / "ep01.mkv", SCRIPT, FAST)
+    client.clear("ep01.mkv")
+
+
+def test_a_download_that_fails_says_why_and_leaves_nothing(client: finalrip.Client, tmp_path: Path) -> None:
+    client.upload(BUNNY, "down.mp4")
+    client.new("down.mp4")
+    client.start("down.mp4", SCRIPT, FAST)
+    client.wait("down.mp4", interval=0.1)
+    with pytest.raises(TimeoutError, match="of mine"):
+        client.download("down.mp4", tmp_path / "out.mkv", progress=raises(TimeoutError("of mine")))
+    (tmp_path / "folder").mkdir()
+    for where in (tmp_path / "folder", tmp_path / "none" / "out.mkv"):
+        with pytest.raises(finalrip.OutputError, match="cannot write"):
+            client.download("down.mp4", where)
+    assert leftovers(tmp_path) == ["folder"]
+    client.clear("down.mp4")
+
+
+class _Wrong(BaseHTTPRequestHandler):
+    """What stands in the server's place and is none."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        text = b'["a list"]' if self.path.startswith("/list") else b'{"success": false, "error": null}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_does_not_speak_the_api_is_not_believed(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Wrong) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        for path, reason in [("/moved", "127.0.0.1:1/elsewhere instead"), ("/list", "task API"), ("/null", "task API")]:
+            with pytest.raises(finalrip.ServerError, match=reason):
+                finalrip.Client(address + path, "token").ping()
+        server.shutdown()
+    for wrong in ("http://127.0.0.1:99999", "http://[::1", "ftp://somewhere"):
+        with pytest.raises(finalrip.SettingError, match="url cannot be"):
+            finalrip.Client(wrong, "token")
+    with pytest.raises(finalrip.ServerError, match="cannot be reached"):
+        finalrip.Client("http://255.255.255.255:80", "token").ping()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import doctest
 import importlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 from fractions import Fraction
@@ -25,6 +28,8 @@ def test_a_command_is_read_and_can_be_looked_at() -> None:
     assert finalrip.EncodeCommand.parse("-crf 16").encoder is None
     with pytest.raises(TypeError):
         command.options["crf"] = "3"  # type: ignore[index]
+    assert pickle.loads(pickle.dumps(command)) == copy.deepcopy(command) == command
+    assert dataclasses.asdict(command)["options"] == {"crf": "16"}
 
 
 @pytest.mark.parametrize("text", ["", "-c:v libx266", "-c:v libx265 | cat", "-i other.mkv -c:v libx265", "-c:v libx264 '"])
@@ -41,18 +46,20 @@ def finalrip_program(*arguments: str, **environment: str) -> subprocess.Complete
 def test_the_program_encodes_and_rips(tmp_path: Path) -> None:
     script = tmp_path / "script.vpy"
     script.write_text(
-        "import os, vapoursynth as vs\n"
+        "import os, vapoursynth as vs\nprint('hello from the script')\n"
         "vs.core.bs.VideoSource(os.environ['FINALRIP_SOURCE'])[: int(n)].resize.Bilinear(160, 90).set_output()\n"
     )
     shared = (str(script), str(tmp_path / "out.mkv"), "--param", FAST, "--source", str(BUNNY), "--arg", "n=30", "--json")
     encoded = finalrip_program("encode", *shared, "--range", "5..25")
     assert encoded.returncode == 0, encoded.stderr
-    assert json.loads(encoded.stdout)["frames"] == 20
-    ripped = finalrip_program("rip", *shared, "--workers", "1", "--chunk", "10f")
+    assert json.loads(encoded.stdout)["frames"] == 20 and "hello from the script" in encoded.stderr
+    ripped = finalrip_program("rip", *shared, "--workers", "1", "--chunk", "10")
     assert ripped.returncode == 0, ripped.stderr
     assert json.loads(ripped.stdout)["pictures"] == 30
     failed = finalrip_program("encode", str(script), str(tmp_path / "no.mkv"), "--param", FAST)
     assert failed.returncode == 1 and "FINALRIP_SOURCE" in failed.stderr and "Traceback" in failed.stderr
+    backwards = finalrip_program("encode", *shared, "--range=-5..10")
+    assert backwards.returncode == 1 and backwards.stderr.startswith("finalrip: range cannot be"), backwards.stderr
 
 
 def test_the_program_says_what_is_there() -> None:
@@ -75,6 +82,23 @@ def test_the_doctor_names_what_is_missing_and_the_fix(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert found.returncode == 1, found.stderr
     assert "!! VapourSynth: not installed" in found.stdout and "pip install vapoursynth" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("raise OSError('a library is missing')", "does not start: OSError: a library is missing"),
+        ("import nothing_of_that_name", "does not start: it lacks nothing_of_that_name"),
+        (
+            "class __version__:\n release_major = 70\nclass core:\n num_threads = 2\n plugins = staticmethod(lambda: ())\n",
+            "R70, 2 threads; R74 is the oldest that will do",
+        ),
+    ],
+)
+def test_the_doctor_sees_a_vapoursynth_that_will_not_do(module: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "vapoursynth.py").write_text(module)
+    doctor = finalrip_program("doctor", PYTHONPATH=str(tmp_path))
+    assert doctor.returncode == 1 and f"!! VapourSynth: {found}" in doctor.stdout, doctor.stdout + doctor.stderr
 
 
 @pytest.mark.parametrize("module", ["finalrip", "finalrip._command"])

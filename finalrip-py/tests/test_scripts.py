@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -196,6 +198,105 @@ def test_no_process_is_left_when_the_caller_is_killed(tmp_path: Path) -> None:
     caller.wait()
     # Its pipe ends when the last process that holds it has gone.
     caller.stdout.read()
+    assert leftovers(tmp_path) == []
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run it. This returns when the last process that holds its pipes has gone."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+def test_no_process_is_left_when_the_caller_is_killed_while_a_script_is_evaluated(tmp_path: Path) -> None:
+    text = "import time\nprint('go', flush=True)\ntime.sleep(600)\n"
+    code = f"import finalrip\nfinalrip.encode({text!r}, {str(tmp_path / 'out.mkv')!r}, {FAST!r})"
+    caller = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert caller.stdout is not None and caller.stdout.readline() == "go\n"
+    caller.kill()
+    caller.wait()
+    caller.stdout.read()
+
+
+def test_what_a_script_starts_ends_with_it(tmp_path: Path) -> None:
+    text = (
+        "import subprocess, vapoursynth as vs\n"
+        "subprocess.Popen(['sleep', '600'])\n"
+        "vs.core.std.BlankClip(width=64, height=64, length=3, format=vs.YUV420P8).set_output()\n"
+    )
+    done = python(f"import finalrip\nprint(finalrip.encode({text!r}, {str(tmp_path / 'out.mkv')!r}, {FAST!r}).frames)")
+    assert done.stdout == "3\n", done.stderr
+    # The fork holds the pipe on which the script's process answers.
+    text = "import os, time\nif os.fork() == 0: time.sleep(600)\nos._exit(3)\n"
+    with pytest.raises(finalrip.ProcessError, match="exit code 3"):
+        finalrip.encode(text, tmp_path / "no.mkv", FAST)
+
+
+def test_callers_with_odd_paths_and_many_files(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    assert hard == resource.RLIM_INFINITY or hard > 1200, "this system allows too few files for the test"
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        report = finalrip.encode(script, tmp_path / "out.mkv", FAST, source=BUNNY, args={"frames": "3"})
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert report.frames == 3
+
+
+def test_ctrl_c_on_a_finished_rip_cancels_nothing(script: Path, tmp_path: Path) -> None:
+    def press(event: finalrip.Event) -> None:
+        if isinstance(event, finalrip.Done):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as pressed:
+        finalrip.rip(script, tmp_path / "out.mkv", FAST, source=BUNNY, args={"frames": "5"}, progress=press)
+    assert not isinstance(pressed.value, finalrip.Cancelled) and (tmp_path / "out.mkv").is_file()
+    token = finalrip.CancelToken()
+
+    def late(event: finalrip.Event) -> None:
+        if isinstance(event, finalrip.Done):
+            token.cancel()
+            time.sleep(0.2)
+
+    report = finalrip.rip(
+        script, tmp_path / "late.mkv", FAST, source=BUNNY, args={"frames": "5"}, progress=late, cancel=token
+    )
+    assert report.pictures == 5
+
+
+def test_asyncio_leaves_the_executor_to_others(tmp_path: Path) -> None:
+    async def busy() -> int:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        slow = asyncio.create_task(finalrip.encode_async(SLOW, tmp_path / "slow.mkv", FAST))
+        await asyncio.sleep(0.5)
+        found = await asyncio.to_thread(lambda: 7)
+        assert not slow.done()
+        slow.cancel()
+        await asyncio.sleep(0.01)
+        # Cancelled twice, it still ends only when the encode has stopped.
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        return found
+
+    assert asyncio.run(busy()) == 7
+    assert leftovers(tmp_path) == []
+
+
+def test_python_ends_though_the_loop_that_is_to_be_told_stands_still(tmp_path: Path) -> None:
+    done = python(
+        "import asyncio, finalrip\n"
+        "async def leave():\n"
+        f"    left.append(asyncio.create_task(finalrip.encode_async({SLOW!r}, {str(tmp_path / 'out.mkv')!r}, {FAST!r},"
+        " progress=print)))\n"
+        "    await asyncio.sleep(1)\n"
+        "left = []\n"
+        "asyncio.new_event_loop().run_until_complete(leave())\n"
+        "print('left')\n"
+    )
+    assert done.stdout.endswith("left\n"), done.stderr
     assert leftovers(tmp_path) == []
 
 

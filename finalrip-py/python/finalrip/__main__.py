@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import finalrip
@@ -30,23 +33,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _encode(given: argparse.Namespace) -> int:
-    report = finalrip.encode(given.script, given.output, given.param, progress=_shows_bar(given), **_shared(given))
+    with _prints_aside(given):
+        report = finalrip.encode(given.script, given.output, given.param, progress=_shows_bar(given), **_shared(given))
     return _tell(given, report)
 
 
 def _rip(given: argparse.Namespace) -> int:
-    report = finalrip.rip(
-        given.script,
-        given.output,
-        given.param,
-        progress=_shows_bar(given),
-        workers=given.workers,
-        chunk=given.chunk,
-        slice=not given.no_slice,
-        scene=not given.no_scene,
-        resume=not given.no_resume,
-        **_shared(given),
-    )
+    with _prints_aside(given):
+        report = finalrip.rip(
+            given.script,
+            given.output,
+            given.param,
+            progress=_shows_bar(given),
+            workers=given.workers,
+            chunk=given.chunk,
+            slice=not given.no_slice,
+            scene=not given.no_scene,
+            resume=not given.no_resume,
+            **_shared(given),
+        )
     for note in report.notes:
         print(f"finalrip: {note}", file=sys.stderr)
     return _tell(given, report)
@@ -86,6 +91,22 @@ def _tell(given: argparse.Namespace, report: Record) -> int:
             if value not in (None, [], {}, ""):
                 print(f"{name}: {json.dumps(value) if isinstance(value, (list, dict)) else value}")
     return 0
+
+
+@contextmanager
+def _prints_aside(given: argparse.Namespace) -> Iterator[None]:
+    """Where the answer is to be one JSON value, what the script prints goes to standard error."""
+    if not given.json:
+        yield
+        return
+    sys.stdout.flush()
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(answer, 1)
+        os.close(answer)
 
 
 def _shows_bar(given: argparse.Namespace) -> bool:

@@ -8,11 +8,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from socket import gaierror
-from ssl import SSLError
 from typing import IO, Any, Literal, Self
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -60,6 +59,8 @@ class TaskStatus(Record):
     """`pending`, `running`, `completed` or `failed`."""
     error: str | None = None
     """Why it failed."""
+    url: str = ""
+    """Where its source is, for a while."""
     frames: int | None = None
     frames_total: int | None = None
     """None until the server knows how many there are."""
@@ -88,8 +89,12 @@ class Client:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 60.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
             raise SettingError(f"url cannot be {url!r}: it is an address such as http://127.0.0.1:8848")
         self._base = url.rstrip("/").removesuffix(_API)
         self._token = token
@@ -117,16 +122,20 @@ class Client:
         """Upload a video, have it encoded, and download the result; return where it is.
 
         `output` is `NAME-Encoded.mkv` beside the video unless it is named. `key` is the video's name on the server; default:
-        the file's own. A source that is there already is not sent again. `options` are those of `start`. After Ctrl-C
-        or a lost connection the task goes on; `wait` and `download` take it up again.
+        the file's own. A video of that name and size that is there already is not sent again; one of another size is an
+        error. `options` are those of `start`. After Ctrl-C or a lost connection the task goes on; `wait` and `download`
+        take it up again.
         """
         path = Path(path)
         key = key or path.name
         target = Path(output) if output is not None else path.with_name(f"{path.stem}-Encoded.mkv")
         given = {"progress": progress, "cancel": cancel}
-        if not self._presigned(key)["exist"]:
+        there = self._presigned(key)["exist"]
+        if not there:
             self.upload(path, key, **given)  # type: ignore[arg-type]
         self.new(key)
+        if there:
+            self._compare(key, path)
         self.start(key, script, command, **options)
         self.wait(key, **given)  # type: ignore[arg-type]
         return self.download(key, target, **given)  # type: ignore[arg-type]
@@ -149,10 +158,17 @@ class Client:
                 raise SettingError("key cannot be left out: this file has no name")
             key = Path(name).name
         url = self._presigned(key)["url"]
+        raised: BaseException | None = None
         with _opened(file) as source, listener(progress) as told:
             size = _size(source)
-            with self._answer("PUT", url, _blocks(source, size, told, cancel), size) as answer:
-                answer.read()
+            try:
+                with self._answer("PUT", url, _blocks(source, size, told, cancel), size) as answer:
+                    answer.read()
+            except _Raised as within:
+                raised = within.error
+        # Out here it keeps its own context.
+        if raised is not None:
+            raise raised
         return key
 
     def new(self, key: str) -> None:
@@ -218,11 +234,10 @@ class Client:
             raise ServerError(f"the task {key} has no result yet")
         target = Path(output).absolute()
         with self._answer("GET", url) as answer, listener(progress) as told, _partial(target) as file:
-            total = int(answer.headers.get("Content-Length") or 0)
-            done = 0
+            total, done = answer.length, 0
             while block := answer.read(_BLOCK):
                 _stop_if(cancel)
-                file.write(block)
+                _write(file, block, target)
                 done += len(block)
                 if told is not None:
                     told(Transfer(bytes=done, bytes_total=max(total, done)))
@@ -244,6 +259,14 @@ class Client:
         """Stop a task and delete it, its video and its result."""
         self._call("POST", f"{_API}/clear", {"video_key": key})
 
+    def _compare(self, key: str, path: Path) -> None:
+        """Whether the server's video of that name can be this one: it may be another that somebody sent."""
+        with _opened(path) as source, self._answer("GET", self.status(key).url) as answer:
+            theirs, ours = answer.length, _size(source)
+        if theirs != ours:
+            text = f"the server's {key} has {theirs} bytes and {path} has {ours}: give this one another key, or clear that one"
+            raise ServerError(text)
+
     def _presigned(self, key: str) -> Any:
         return self._call("GET", f"{_API}/oss/presigned", query={"video_key": key})
 
@@ -255,11 +278,12 @@ class Client:
             text = answer.read()
         try:
             said = json.loads(text)
-        except ValueError:
+            if said["success"]:
+                return said.get("data")
+            reason = said["error"]["message"]
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ServerError(f"{url} does not speak the task API; it answered {text[:80]!r}") from None
-        if not said.get("success"):
-            raise _refused(said.get("error", {}).get("message", "no reason given"), answer.status)
-        return said.get("data")
+        raise _refused(reason, answer.status)
 
     @contextmanager
     def _answer(
@@ -269,23 +293,59 @@ class Client:
         body: bytes | Iterator[bytes] | None = None,
         size: int | None = None,
         token: str | None = None,
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator[_Answer]:
         """The answer to one request, on a connection of its own. A signed link needs no token, and is given none."""
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=self._timeout)
+        try:
+            parts = urlsplit(url)
+            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+            connection = kind(parts.hostname or "", parts.port, timeout=self._timeout)
+        except ValueError as error:
+            raise ServerError(f"the server gave a link that is none, {url!r}: {error}") from error
         headers = {} if token is None else {"token": token}
         if isinstance(body, bytes):
             headers["Content-Type"] = "application/json"
         if size is not None:
             headers["Content-Length"] = str(size)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        try:
-            yield _sent(connection, (method, target, body, headers))
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            raise _unreachable(parts, error) from error
-        finally:
-            connection.close()
+        with closing(connection):
+            with _reaching(parts):
+                answer = _sent(connection, (method, target, body, headers))
+            yield _Answer(answer, parts)
+
+
+class _Answer:
+    """A good answer, whose body is still to be read."""
+
+    def __init__(self, answer: http.client.HTTPResponse, parts: SplitResult) -> None:
+        self._answer = answer
+        self._parts = parts
+        self.status = answer.status
+        # What is left of the body, in bytes; 0 where the server does not say.
+        self.length = answer.length or 0
+
+    def read(self, size: int | None = None) -> bytes:
+        with _reaching(self._parts):
+            return self._answer.read(size)
+
+
+class _Raised(BaseException):
+    """What a function of the caller's raised while http.client called it, so that it is not taken for the connection's."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def _reaching(parts: SplitResult) -> Iterator[None]:
+    """What goes wrong between here and the server is a `ServerError`."""
+    try:
+        yield
+    except Error:
+        raise
+    except (http.client.HTTPException, OSError) as error:
+        where = f"{parts.scheme}://{parts.netloc}"
+        raise ServerError(f"{where} cannot be reached: {error or type(error).__name__}") from error
 
 
 def _sent(connection: http.client.HTTPConnection, request: tuple[Any, ...]) -> http.client.HTTPResponse:
@@ -296,17 +356,13 @@ def _sent(connection: http.client.HTTPConnection, request: tuple[Any, ...]) -> h
         # A server that refuses an upload need not read it; what it said is still to be had.
         if connection.sock is None:
             raise
-    except (gaierror, SSLError) as error:
-        raise ConnectionError(str(error)) from error
     answer = connection.getresponse()
-    if answer.status >= 400:
+    elsewhere = answer.headers.get("Location")
+    if 300 <= answer.status < 400 and elsewhere:
+        raise _refused(f"it is to be asked at {elsewhere} instead; use that address", answer.status)
+    if not 200 <= answer.status < 300:
         raise _refused(_reason(answer), answer.status)
     return answer
-
-
-def _unreachable(parts: SplitResult, error: Exception) -> ServerError:
-    where = f"{parts.scheme}://{parts.netloc}"
-    return ServerError(f"{where} cannot be reached: {error or type(error).__name__}")
 
 
 def _refused(reason: str, status: int) -> Error:
@@ -350,33 +406,55 @@ def _blocks(
 ) -> Iterator[bytes]:
     sent = 0
     while sent < size:
-        _stop_if(cancel)
-        block = source.read(min(_BLOCK, size - sent))
-        if not block:
-            raise SourceError(f"the source ended after {sent} of {size} bytes")
+        try:
+            _stop_if(cancel)
+            block = source.read(min(_BLOCK, size - sent))
+            if not block:
+                raise SourceError(f"the source ended after {sent} of {size} bytes")
+        except BaseException as error:
+            raise _Raised(error) from None
         yield block
         sent += len(block)
         if told is not None:
-            told(Transfer(bytes=sent, bytes_total=size))
+            try:
+                told(Transfer(bytes=sent, bytes_total=size))
+            except BaseException as error:
+                raise _Raised(error) from None
 
 
 @contextmanager
-def _partial(target: Path) -> Iterator[IO[bytes]]:
+def _partial(target: Path) -> Iterator[FileIO]:
     """A file beside the target that gets its name when the block ends well, and is gone when it does not."""
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        file = open(part, "xb")
-    except OSError as error:
-        raise make("OutputError", f"cannot write {target}: {error.strerror}", {"path": target}) from error
+    with _writing(target):
+        # Without a buffer, which would fail a second time when it is closed.
+        file = open(part, "xb", buffering=0)
     try:
         with file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+            with _writing(target):
+                os.fsync(file.fileno())
+        with _writing(target):
+            os.replace(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _write(file: FileIO, block: bytes, target: Path) -> None:
+    rest = memoryview(block)
+    with _writing(target):
+        while rest:
+            # A file that is nearly too large for its disk takes a part.
+            rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise make("OutputError", f"cannot write {target}: {error.strerror}", {"path": target}) from error
 
 
 def _sleep(seconds: float, cancel: CancelToken | None) -> None:

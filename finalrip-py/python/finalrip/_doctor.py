@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Literal
 
 from . import _finalrip
 from ._record import Record
+from ._script import follow_python
 
 # Encoders that a user will ask for, and why one may be missing.
 _ENCODERS = ("libx264", "libx265", "libsvtav1", "libaom-av1", "rav1e", "libvpx-vp9", "ffv1", "hevc_nvenc")
@@ -18,12 +20,23 @@ _ENCODERS = ("libx264", "libx265", "libsvtav1", "libaom-av1", "rav1e", "libvpx-v
 # Source plugins by their namespace, the one to recommend first.
 _SOURCES = {"bs": "vapoursynth-bestsource", "lsmas": "L-SMASH-Works", "ffms2": "ffms2"}
 
+# The oldest release whose Python module has what is used here: what the package's dependency asks for.
+_OLDEST = 74
+
+# How long VapourSynth may take to load its plugins, in seconds.
+_PATIENCE = 60
+
 # Asked of a Python of its own: a plugin that crashes when it is loaded is one of the things to find.
 _LOOK = """
-import json
-import vapoursynth as vs
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+try:
+    import vapoursynth as vs
+except ModuleNotFoundError as error:
+    print(json.dumps({"lacks": error.name}))
+    raise SystemExit
 plugins = [[plugin.namespace, plugin.name] for plugin in vs.core.plugins()]
-print(json.dumps({"core": str(vs.core).splitlines(), "threads": vs.core.num_threads, "plugins": plugins}))
+print(json.dumps({"release": vs.__version__.release_major, "threads": vs.core.num_threads, "plugins": plugins}))
 """
 
 
@@ -64,21 +77,27 @@ def _encoders() -> Iterator[Finding]:
 
 
 def _vapoursynth() -> Iterator[Finding]:
+    look = [sys.executable, "-c", _LOOK, json.dumps(follow_python())]
+    broken = "reinstall it (pip install --force-reinstall vapoursynth), or remove the plugin that is to blame"
     try:
-        version = importlib.metadata.version("vapoursynth")
-    except importlib.metadata.PackageNotFoundError:
-        yield Finding(what="VapourSynth", state="missing", found="not installed", fix="pip install vapoursynth")
+        looked = subprocess.run(look, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        found = f"does not start within {_PATIENCE} s"
+        yield Finding(what="VapourSynth", state="missing", found=found, fix=broken)
         return
-    looked = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if looked.returncode != 0:
         last = (looked.stderr.strip().splitlines() or [f"exit code {looked.returncode}"])[-1]
-        fix = "reinstall it (pip install --force-reinstall vapoursynth), or remove the plugin that it names"
-        yield Finding(what="VapourSynth", state="missing", found=f"R{version} does not start: {last}", fix=fix)
+        yield Finding(what="VapourSynth", state="missing", found=f"does not start: {last}", fix=broken)
         return
-    import json
-
     said = json.loads(looked.stdout.splitlines()[-1])
-    yield Finding(what="VapourSynth", state="good", found=f"R{version}, {said['threads']} threads")
+    if "lacks" in said:
+        found = "not installed" if said["lacks"] == "vapoursynth" else f"does not start: it lacks {said['lacks']}"
+        yield Finding(what="VapourSynth", state="missing", found=found, fix="pip install vapoursynth")
+        return
+    old = said["release"] < _OLDEST
+    found = f"R{said['release']}, {said['threads']} threads" + (f"; R{_OLDEST} is the oldest that will do" if old else "")
+    fix = "pip install --upgrade vapoursynth" if old else ""
+    yield Finding(what="VapourSynth", state="missing" if old else "good", found=found, fix=fix)
     plugins = dict(said["plugins"])
     names = ", ".join(sorted(plugins))
     yield Finding(what="plugins", state="good", found=names)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import concurrent.futures
 import contextvars
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _finalrip, _live, _process
 from ._command import EncodeCommand, checked
-from ._errors import Cancelled
+from ._errors import Cancelled, ClipError, SettingError
 from ._events import Progress, read_progress
 from ._finalrip import CancelToken
 from ._progress import Listener, listener
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 type Range = builtins.range | slice | tuple[int, int]
 type Timing = Literal["auto", "constant", "variable"]
+
+# How often a thread that waits for an event loop looks whether it is still there, in seconds.
+_POLL = 0.1
 
 
 def encode(
@@ -112,23 +118,41 @@ async def in_thread[T, P](
     def told(what: P) -> object:
         assert callable(progress)
         ended = asyncio.run_coroutine_threadsafe(_call(progress, what), loop)
-        return ended.result()
+        while True:
+            try:
+                return ended.result(_POLL)
+            except TimeoutError:
+                # A loop that stands still may go on, but not when it is closed or Python ends.
+                if ended.done():
+                    raise
+                if loop.is_closed() or not threading.main_thread().is_alive():
+                    raise Cancelled("the event loop that was to be told has ended") from None
 
     listener = told if callable(progress) and not isinstance(progress, bool) else progress
 
-    def run() -> T | Cancelled:
+    ended: concurrent.futures.Future[T | Cancelled] = concurrent.futures.Future()
+
+    def run() -> None:
         try:
-            return work(token, listener)
+            ended.set_result(work(token, listener))
         except Cancelled as cancelled:
             # A KeyboardInterrupt must not pass through an event loop, which would end with it.
-            return cancelled
+            ended.set_result(cancelled)
+        except BaseException as error:
+            ended.set_exception(error)
 
-    running = loop.run_in_executor(None, contextvars.copy_context().run, run)
+    # A thread of its own: the loop's executor has few, and the rest of the program needs them.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), name="finalrip-async").start()
+    running = asyncio.wrap_future(ended)
     try:
         result = await asyncio.shield(running)
     except asyncio.CancelledError:
         token.cancel()
-        await asyncio.wait([running])
+        while not running.done():
+            # It may be cancelled again.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
         raise
     if isinstance(result, Cancelled):
         raise asyncio.CancelledError(str(result)) from result
@@ -166,11 +190,13 @@ def bounds(frames: Range | None, total: int | None) -> tuple[int, int] | None:
         start, stop = frames
         frames = slice(start, stop)
     if frames.step not in (None, 1):
-        raise ValueError(f"range cannot be {frames}: only whole stretches of frames can be taken")
+        raise SettingError(f"range cannot be {frames}: only whole stretches of frames can be taken")
     start, stop = frames.start or 0, frames.stop
     if total is not None:
         stop = total if stop is None else stop + total if stop < 0 else stop
         start = start + total if start < 0 else start
+    if total is not None and (start < 0 or stop < 0):
+        raise ClipError(f"the clip cannot be encoded: the range {frames} begins before it, which has {total} frames")
     if stop is None or start < 0 or stop < 0:
-        raise ValueError(f"range cannot be {frames}: a script's frames are not counted yet, name the first and the last")
+        raise SettingError(f"range cannot be {frames}: a script's frames are not counted yet, name the first and the last")
     return start, stop

@@ -30,7 +30,7 @@ class ClipError(Error, ValueError):
 
 
 class FrameError(Error):
-    """A filter failed while it made a frame. What Python raised in it, if it did, is the `__cause__`."""
+    """A filter failed while it made a frame. Of a live clip, what Python raised in it, if it did, is the `__cause__`."""
 
     frame: int = -1
     """The number of the output frame, from 0."""
@@ -95,7 +95,8 @@ class ServerError(Error, OSError):
 
 
 class Cancelled(Error, KeyboardInterrupt):
-    """Ctrl-C, or a `CancelToken`. No output file exists; a rip keeps its finished chunks.
+    """Ctrl-C, or a `CancelToken`. No output file exists; a rip keeps its finished chunks. Where Ctrl-C came when the file was in
+    place already, it is a `KeyboardInterrupt` of Python's.
 
     It is a `KeyboardInterrupt`, and, as part of this tree, an `Exception` too: a loop that goes on after any `Exception`
     should let it pass first.

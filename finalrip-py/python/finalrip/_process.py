@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ._errors import Cancelled, ProcessError, SetupError, from_wire, make
@@ -75,7 +75,8 @@ def events(
         try:
             return (yield from process.events(cancel))
         except KeyboardInterrupt as interrupt:
-            raise as_cancelled(interrupt)
+            # Where the file is in place, nothing was cancelled.
+            raise interrupt if process.finished else as_cancelled(interrupt)
 
 
 def as_cancelled[E: BaseException](error: E) -> E | Cancelled:
@@ -118,31 +119,49 @@ class _Process:
     def __init__(self, child: subprocess.Popen[bytes], answers: int) -> None:
         self._child = child
         self._answers = answers
+        self._ready = select.poll()
+        self._ready.register(answers, select.POLLIN)
         self._rest = b""
         # While it evaluates the script, nothing is lost when it is killed.
         self._works = False
+        # Whether somebody else has taken its exit code: then its number may be another process's.
+        self._taken = False
+        self.finished = False
 
     def events(self, cancel: CancelToken) -> Generator[str, None, str]:
         """Serve the process until it has a report, or an error, which is raised."""
         deadline: float | None = None
+        interrupt: KeyboardInterrupt | None = None
         while True:
-            if cancel.cancelled and deadline is None:
+            if (cancel.cancelled or interrupt is not None) and deadline is None:
                 deadline = time.monotonic() + _PATIENCE
                 self.send("cancel")
             if deadline is not None and (not self._works or time.monotonic() > deadline):
-                raise Cancelled("the encode was cancelled")
-            line = self._line()
+                raise Cancelled("the encode was cancelled") from interrupt
+            try:
+                line = self._line()
+            except KeyboardInterrupt as pressed:
+                # It may be about to finish, which is for it to say.
+                interrupt = pressed
+                continue
             if line is None:
                 continue
             if not line:
                 raise self._death()
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except ValueError:
+                # Ctrl-C came between two lines' parts.
+                raise interrupt or ProcessError(f"the process that evaluates the script said {line[:80]!r}") from None
             if "report" in message:
+                self.finished = True
+                if interrupt is not None:
+                    raise interrupt
                 return str(message["report"])
             if "error" in message:
                 raise from_wire(message["error"])
             self._works = True
-            if "event" in message and deadline is None:
+            if "event" in message:
                 yield message["event"]
             self.send("ok")
 
@@ -158,8 +177,11 @@ class _Process:
     def _line(self) -> bytes | None:
         """The next line; nothing at the end; None when none has come for a moment."""
         while b"\n" not in self._rest:
-            if not select.select([self._answers], [], [], _POLL)[0]:
-                return None
+            # Asked first: what it said before it ended can be read by now.
+            ended = self._exit_code() is not None
+            if not self._ready.poll(0 if ended else _POLL * 1000):
+                # A program that the script has forked may hold its pipe open.
+                return b"" if ended else None
             part = os.read(self._answers, 1 << 16)
             if not part:
                 return b""
@@ -168,24 +190,47 @@ class _Process:
         return line + b"\n"
 
     def _death(self) -> Exception:
-        code = self._child.wait()
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-        text = f"the process that evaluates the script ended with {how}; its own words are on standard error"
+        code = self._wait(_PATIENCE)
+        if code is None:
+            how = "closed the pipe to its caller"
+        elif code < 0:
+            name = next((known.name for known in signal.Signals if known == -code), "a real-time signal")
+            how = f"ended with signal {-code} ({name})"
+        else:
+            how = f"ended with exit code {code}"
+        text = f"the process that evaluates the script {how}; its own words are on standard error"
         error = make("ProcessError", text, {"exit_code": code})
         assert isinstance(error, ProcessError)
         return error
 
+    def _exit_code(self) -> int | None:
+        """As `Popen.poll`, but the process stays to be waited for: until then no other group gets its number."""
+        try:
+            ended = os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        except ChildProcessError:
+            self._taken = True
+            return 0
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
+    def _wait(self, seconds: float) -> int | None:
+        """Its exit code, if it ends in that time."""
+        end = time.monotonic() + seconds
+        while (code := self._exit_code()) is None and time.monotonic() < end:
+            time.sleep(0.005)
+        return code
+
     def stop(self) -> None:
-        """End it. Whatever else happens, its input ends, which stops it as `cancel` does."""
+        """End it, and what the script has started. Whatever else happens, its input ends, which stops it as `cancel` does."""
         assert self._child.stdin is not None
         try:
-            self._child.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            self._child.wait(_PATIENCE if self._works else 0)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
+            self._wait(_PATIENCE if self._works else 0)
         finally:
+            if not self._taken:
+                # Its group is its own, and is left at the latest when a second Ctrl-C comes.
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
             os.close(self._answers)

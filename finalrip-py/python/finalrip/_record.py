@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 
@@ -35,6 +34,27 @@ class Record:
         return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
 
 
+class Options(Mapping[str, str]):
+    """Names and values that nobody changes. Python's own read-only view cannot be pickled or copied."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._values = dict(pairs)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
 def _from_wire(key: str, value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"num", "den"}:
@@ -44,7 +64,7 @@ def _from_wire(key: str, value: Any) -> Any:
     if key == "output" and isinstance(value, str):
         return Path(value)
     if key == "options":
-        return MappingProxyType({name: text for name, text in value})
+        return Options(value)
     if isinstance(value, list):
         return tuple(_from_wire("", part) for part in value)
     return value

@@ -40,7 +40,7 @@ def rip(
 
     - `progress`: True for a bar (tqdm), or a callable that gets each `Event` on the calling thread; what it raises stops the
       rip and is raised here.
-    - `cancel`: stops the rip from another thread. What is finished is kept.
+    - `cancel`: stops the rip from another thread. What is finished is kept. A rip whose file is in place by then is done.
     - `workers`: chunks that are encoded at the same time. Default: from the processors, the encoder and the free memory.
     - `chunk`: how long a chunk should be: a whole number of frames, or text such as "30s" or "720f". Default: from the clip.
     - `slice=True`: whether to divide the clip. `scene=True`: whether chunks should start at scene cuts.
@@ -58,7 +58,8 @@ def rip(
                 if listen is not None:
                     listen(event)
         except KeyboardInterrupt as interrupt:
-            raise _process.as_cancelled(interrupt)
+            # Where the file is in place, nothing was cancelled.
+            raise interrupt if report is not None else _process.as_cancelled(interrupt)
     assert report is not None, "a rip that ends without an error has told that it is done"
     return report
 
@@ -91,8 +92,8 @@ def rip_iter(
 ) -> Generator[Event, None, None]:
     """`rip` as an iterator over what happens; the last event is `Done`, with the report.
 
-    The rip waits while the loop's body runs longer than a few events. Leaving the loop stops the rip once the iterator is
-    closed, which `contextlib.closing` does for certain; what is finished is kept.
+    The rip waits while the loop's body runs longer than a few events, and `cancel` is looked at when the body has run. Leaving
+    the loop stops the rip once the iterator is closed, which `contextlib.closing` does for certain; what is finished is kept.
     """
     frames, seconds = _chunk_length(chunk)
     given = as_script(script, source, args, output_index)
@@ -155,8 +156,8 @@ def _chunk_length(chunk: int | str | None) -> tuple[int | None, float | None]:
     try:
         if isinstance(chunk, int):
             return int(chunk), None
-        if chunk.endswith("f"):
-            return int(chunk[:-1]), None
+        if chunk.isdecimal() or chunk.endswith("f"):
+            return int(chunk.removesuffix("f")), None
         if chunk.endswith("s"):
             return None, float(chunk[:-1])
     except (TypeError, ValueError, AttributeError):

@@ -108,4 +108,5 @@ def _failed(script: Script, text: str) -> ScriptError:
 
 def follow_python() -> list[str]:
     """Where this interpreter finds modules, for a process that is to find the same."""
-    return [entry or os.getcwd() for entry in sys.path]
+    # The import system passes over what is not text.
+    return [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]

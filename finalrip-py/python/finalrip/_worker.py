@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from . import _finalrip
@@ -23,6 +24,7 @@ class _Caller:
         self._answers = os.fdopen(answers, "w", encoding="utf-8")
         self._cancel = cancel
         self._answered = threading.Semaphore(0)
+        self._evaluating = True
         # Scripts may read standard input; what the caller says is not for them.
         commands = os.fdopen(os.dup(0), "r", encoding="utf-8")
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -36,12 +38,15 @@ class _Caller:
                 self._cancel.cancel()
             else:
                 self._answered.release()
-        # The caller has gone, or stops this process.
+        # The caller has gone, or stops this process. A script that is being evaluated cannot be asked to stop.
+        if self._evaluating:
+            _end()
         self._cancel.cancel()
         self._answered.release()
 
     def started(self) -> None:
         """Say that the script is evaluated."""
+        self._evaluating = False
         self.tell({"started": True})
         self._answered.acquire()
 
@@ -58,17 +63,25 @@ class _Caller:
 
 
 def main(job: dict[str, Any]) -> None:
-    """Do the job, and end the process: a filter that is stuck could keep Python from ending."""
+    """Do the job, and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cancel = CancelToken()
     caller = _Caller(job["answers"], cancel)
     try:
-        caller.tell({"report": _work(job, cancel, caller)})
+        message: dict[str, Any] = {"report": _work(job, cancel, caller)}
     except BaseException as error:
-        caller.tell({"error": to_wire(error)})
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        message = {"error": to_wire(error)}
+    for stream in (sys.stdout, sys.stderr):
+        # What the script printed may have nowhere to go, and scripts replace these.
+        with suppress(Exception):
+            stream.flush()
+    caller.tell(message)
+    _end()
+
+
+def _end() -> None:
+    """End this process at once, a filter that is stuck could keep Python from it, and what the script has started."""
+    os.killpg(0, signal.SIGKILL)
 
 
 def _work(job: dict[str, Any], cancel: CancelToken, caller: _Caller) -> str:
