@@ -9,6 +9,7 @@ mod errors;
 mod node;
 mod options;
 mod properties;
+mod thread_state;
 
 use pyo3::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A live `vapoursynth.VideoNode` as a source of frames. The one place of this package that needs `unsafe`.
+//! A live `vapoursynth.VideoNode` as a source of frames.
 //!
 //! A frame is asked for with `VideoNode.get_frame_async(n, callback)`. VapourSynth calls back on a thread of its own, with the
 //! GIL held; there the frame's planes and properties are read, and the frame is handed over. From then on nothing of it
@@ -12,7 +12,7 @@ use finalrip_core::{ClipInfo, ColorFamily, Deliver, Error, Frame, FrameSource, P
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::{errors, properties};
+use crate::{errors, properties, thread_state};
 
 /// A live node, and what is needed to ask it for frames.
 #[pyclass(frozen, module = "finalrip._finalrip")]
@@ -128,7 +128,7 @@ impl FrameSource for Frames {
     fn request(&self, number: u32, deliver: Deliver) {
         let request = Request { number, live: Arc::clone(&self.0), deliver: Mutex::new(Some(deliver)) };
         // While Python shuts down nothing is asked for; dropped, the request delivers all the same.
-        Python::try_attach(|py| {
+        thread_state::attach(|py| {
             self.0.done_with.release(py);
             let Ok(request) = Bound::new(py, request) else { return };
             if let Err(error) = self.0.ask(py, &request) {
@@ -217,6 +217,7 @@ struct Request {
 #[pymethods]
 impl Request {
     fn __call__(&self, frame: &Bound<'_, PyAny>, error: &Bound<'_, PyAny>) {
+        thread_state::keep_for_good(frame.py());
         self.deliver(if error.is_none() {
             self.live.frame(self.number, frame).map_err(|error| error.to_string())
         } else {

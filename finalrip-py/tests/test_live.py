@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -221,6 +224,40 @@ def test_nothing_leaks_over_twenty_encodes(tmp_path: Path) -> None:
     # One frame of 640x360 held back in each encode would be 7 MB here, one of each 500 frames 3.4 GB.
     assert sizes[-1] - sizes[4] < 24, sizes
     assert vs.core.used_cache_size <= held, "the core still has frames of an encode"
+
+
+def thread_states() -> int:
+    """How many threads this interpreter knows."""
+    python = ctypes.pythonapi
+    for function in (python.PyInterpreterState_Get, python.PyInterpreterState_ThreadHead, python.PyThreadState_Next):
+        function.restype = ctypes.c_void_p
+    state, count = python.PyInterpreterState_ThreadHead(ctypes.c_void_p(python.PyInterpreterState_Get())), 0
+    while state:
+        state, count = python.PyThreadState_Next(ctypes.c_void_p(state)), count + 1
+    return count
+
+
+def test_threads_are_forgotten_when_they_end(blank: vs.VideoNode, tmp_path: Path) -> None:
+    finalrip.encode(blank, tmp_path / "out.mkv", FAST)
+    before = thread_states()
+    for _ in range(20):
+        finalrip.encode(blank, tmp_path / "out.mkv", FAST)
+    # VapourSynth's threads stay, and one may have been idle before.
+    assert thread_states() <= before + vs.core.num_threads
+
+
+def test_python_can_end_while_a_daemon_thread_encodes(tmp_path: Path) -> None:
+    code = (
+        "import finalrip, threading, time, vapoursynth as vs\n"
+        "clip = vs.core.std.BlankClip(width=1280, height=720, length=100000, format=vs.YUV420P8, keep=True)\n"
+        f"work = lambda: finalrip.encode(clip, {str(tmp_path / 'out.mkv')!r}, {FAST!r})\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(1)\n"
+    )
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (done.returncode, done.stderr)
+    assert leftovers(tmp_path) == []
 
 
 def test_the_node_is_let_go(tmp_path: Path) -> None:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ._errors import ClipError
-from ._finalrip import Source
+from ._finalrip import CancelToken, Source
 
 if TYPE_CHECKING:
     import vapoursynth as vs
+
+
+# How long Python's end waits for encodes on daemon threads to stop, in seconds; the library needs 650 ms where a filter is stuck.
+_PATIENCE = 2.0
+
+# What runs: how to learn that it has ended, and how to stop it.
+_running: dict[threading.Event, CancelToken] = {}
+
+
+@contextmanager
+def stopped_when_python_ends(cancel: CancelToken) -> Iterator[None]:
+    """For a daemon thread: VapourSynth frees its core and all frames when Python ends, those too that an encoder is reading."""
+    # What is registered last is called first, and VapourSynth may have been imported after this module.
+    atexit.unregister(_stop)
+    atexit.register(_stop)
+    ended = threading.Event()
+    _running[ended] = cancel
+    try:
+        yield
+    finally:
+        ended.set()
+        del _running[ended]
+
+
+def _stop() -> None:
+    running = list(_running.items())
+    for _, cancel in running:
+        cancel.cancel()
+    until = time.monotonic() + _PATIENCE
+    for ended, _ in running:
+        ended.wait(max(0.0, until - time.monotonic()))
 
 
 def as_node(clip: object) -> vs.VideoNode | None:
