@@ -59,7 +59,7 @@ fn not_usable(path: &Path, reason: String, searched: Vec<String>) -> Error {
     Error::Setup {
         reason: format!("{} does not start: {reason}", path.display()),
         searched,
-        fix: format!("run `{command} config`, which tells VSScript which Python to use"),
+        fix: format!("run `{command} config` as the user who runs this, which tells VSScript which Python to use"),
     }
 }
 
