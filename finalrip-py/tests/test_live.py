@@ -260,6 +260,50 @@ def test_python_can_end_while_a_daemon_thread_encodes(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+PREVIEWER = """
+import sys, threading, time
+import finalrip, vapoursynth as vs
+
+class Policy(vs.EnvironmentPolicy):
+    def __init__(self):
+        self.thread = threading.local()
+    def on_policy_registered(self, api):
+        self.api = api
+    def get_current_environment(self):
+        return getattr(self.thread, "environment", None)
+    def set_environment(self, environment):
+        self.thread.environment = environment
+
+vs.register_policy(policy := Policy())
+environment = policy.api.create_environment()
+ended = []
+
+def work():
+    with policy.api.wrap_environment(environment).use():
+        clip = vs.core.std.BlankClip(width=1280, height=720, length=100000, format=vs.YUV420P8, keep=True)
+        try:
+            finalrip.encode(clip, sys.argv[1], sys.argv[2])
+        except finalrip.Error as error:
+            ended.append(error)
+
+thread = threading.Thread(target=work)
+thread.start()
+time.sleep(1)
+policy.api.destroy_environment(environment)
+thread.join(20)
+assert len(ended) == 1, ended
+"""
+
+
+def test_an_environment_can_be_destroyed_during_its_encode(tmp_path: Path) -> None:
+    """As a previewer does that reloads its script."""
+    command = [sys.executable, "-c", PREVIEWER, str(tmp_path / "out.mkv"), FAST]
+    for _ in range(5):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (done.returncode, done.stderr)
+    assert leftovers(tmp_path) == []
+
+
 def test_the_node_is_let_go(tmp_path: Path) -> None:
     clip = vs.core.std.BlankClip(width=64, height=64, length=4, format=vs.YUV420P8)
     reference = weakref.ref(clip)

@@ -79,7 +79,7 @@ def encode(
             frames = node.num_frames
             settings = _settings(range, frames, ignore_props, timing, requests, progress_interval)
             live = _live.source_of(node)
-            with _live.stopped_when_python_ends(token):
+            with _live.stopped_with_the_environment(token):
                 report = _finalrip.encode(live, text, os.path.abspath(output), json.dumps(settings), token, listen)
         else:
             assert script is not None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ._errors import ClipError
@@ -17,35 +15,32 @@ if TYPE_CHECKING:
     import vapoursynth as vs
 
 
-# How long Python's end waits for encodes on daemon threads to stop, in seconds; the library needs 650 ms where a filter is stuck.
+# How long an environment's end waits for its encodes to stop, in seconds; the library needs 650 ms where a filter is stuck.
 _PATIENCE = 2.0
-
-# What runs: how to learn that it has ended, and how to stop it.
-_running: dict[threading.Event, CancelToken] = {}
 
 
 @contextmanager
-def stopped_when_python_ends(cancel: CancelToken) -> Iterator[None]:
-    """For a daemon thread: VapourSynth frees its core and all frames when Python ends, those too that an encoder is reading."""
-    # What is registered last is called first, and VapourSynth may have been imported after this module.
-    atexit.unregister(_stop)
-    atexit.register(_stop)
+def stopped_with_the_environment(cancel: CancelToken) -> Iterator[None]:
+    """Stop an encode before the caller's environment is destroyed, as previewers do to reload, and Python at its end.
+
+    VapourSynth frees the core and all frames then, those too that an encoder is reading.
+    """
+    import vapoursynth as vs
+
     ended = threading.Event()
-    _running[ended] = cancel
+
+    def stop() -> None:
+        cancel.cancel()
+        ended.wait(_PATIENCE)
+
+    vs.register_on_destroy(stop)
     try:
         yield
     finally:
         ended.set()
-        del _running[ended]
-
-
-def _stop() -> None:
-    running = list(_running.items())
-    for _, cancel in running:
-        cancel.cancel()
-    until = time.monotonic() + _PATIENCE
-    for ended, _ in running:
-        ended.wait(max(0.0, until - time.monotonic()))
+        # An environment that is being destroyed has no such list any more.
+        with suppress(ValueError, RuntimeError):
+            vs.unregister_on_destroy(stop)
 
 
 def as_node(clip: object) -> vs.VideoNode | None:
