@@ -466,6 +466,57 @@ fn another_rate_of_the_command_is_no_change_of_timing() {
     }
 }
 
+/// Without a header for parameter sets they are in the stream, as an encoder writes it for these containers.
+#[test]
+fn containers_without_headers_get_start_codes() {
+    let case = Case::new(open_gop_h264(), "");
+    let x265 = "-c:v libx265 -preset ultrafast -x265-params lossless=1:log-level=none";
+    for (command, name) in [
+        ("-c:v libx264 -preset veryfast -qp 0 -bf 2", "out.mpg"),
+        ("-c:v libx264 -preset veryfast -qp 0 -bf 0", "out.avi"),
+        ("-c:v libx264 -preset veryfast -qp 0 -bf 2", "out.ts"),
+        (x265, "out.ts"),
+    ] {
+        let output = case.folder.path().join(name);
+        let options = RipOptions { chunk: ChunkLength::Frames(30), workers: Some(2), ..RipOptions::default() };
+        rip(&case.script(), command, &output, &options);
+        assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes, &name);
+    }
+}
+
+/// The sound of a range of frames is what is heard meanwhile.
+#[test]
+fn a_range_of_frames_comes_with_its_sound() {
+    let arguments = ["-f", "lavfi", "-i", "anoisesrc=d=4:r=44100:seed=7", "-c:v", "libx264", "-c:a", "flac"];
+    let source = source("with-sound.mkv", NOISY, &arguments);
+    let case = Case::new(source.clone(), "");
+    let output = case.folder.path().join("out.mkv");
+    let samples = |path: &Path, part: &[&str]| {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error"]).args(part).arg("-i").arg(path).args(["-map", "0:a"]);
+        ffmpeg.args(["-c:a", "pcm_s16le", "-f", "data", "-"]);
+        run(&mut ffmpeg)
+    };
+    let range = Some(FrameRange { start: 25, end: 75 });
+    let report = rip(&case.script(), "-c:v ffv1", &output, &RipOptions { range, ..RipOptions::default() });
+    assert_eq!(report.pictures, 50);
+    assert_same_frames(&frame_hashes(&output, "yuv420p"), &case.hashes[25..75], &"a range");
+    // Whole packets of sound: all of the second and third second but what lies across the edges.
+    let (kept, all) = (samples(&output, &[]), samples(&source, &[]));
+    let at = all.windows(64).position(|window| window == &kept[..64]).unwrap();
+    assert!((88_200..88_200 + 2 * 4608).contains(&at), "{at}");
+    assert!(all[at..].starts_with(&kept));
+    let end = at + kept.len();
+    assert!((3 * 88_200..3 * 88_200 + 2 * 4608).contains(&end), "{end}");
+    // And in their place.
+    let packets = String::from_utf8(run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "a", "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+        .arg(&output)))
+    .unwrap();
+    let first: f64 = packets.lines().next().unwrap().trim_matches(',').parse().unwrap();
+    assert!((first - (at - 88_200) as f64 / 88_200.0).abs() < 0.001, "{first}");
+}
+
 #[test]
 fn a_limit_on_frames_and_a_range_take_the_same_frames() {
     let case = Case::new(open_gop_h264(), SMOOTHED);

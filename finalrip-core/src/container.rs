@@ -18,7 +18,7 @@ use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
 pub use merge::MergeOptions;
-pub(crate) use merge::{MergeProgress, MergeSettings, Merged, VideoTrack, merge};
+pub(crate) use merge::{Excerpt, MergeProgress, MergeSettings, Merged, VideoTrack, merge};
 pub(crate) use partial::PartialFile;
 pub use streams::{StreamAction, StreamKind, StreamReport};
 

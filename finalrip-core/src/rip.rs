@@ -75,7 +75,8 @@ pub struct RipOptions {
     pub retries: u32,
     /// Whether workers share one VapourSynth core. Default: [`Environments::Shared`].
     pub environments: Environments,
-    /// The frames of the script's output to take. Default: all.
+    /// The frames of the script's output to take. Default: all. Of the source's sound, subtitles and chapters only what belongs
+    /// to that time is kept, where the clip has one rate; with a variable rate all of it is, and a note says so.
     pub range: Option<FrameRange>,
     /// As [`Options::ignore_props`]. Default: false.
     pub ignore_props: bool,

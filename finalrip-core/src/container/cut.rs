@@ -112,6 +112,7 @@ fn settings() -> Result<MergeSettings> {
         stream_metadata: Vec::new(),
         tag: None,
         keep: MergeOptions::default(),
+        excerpt: None,
     })
 }
 

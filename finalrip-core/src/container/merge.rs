@@ -3,7 +3,8 @@
 //!
 //! Times: let B be the earliest moment of the source at which something that is kept is seen or heard. B becomes 0, and
 //! all else keeps its distance from it: a late video stays late, and sound stays with the picture. The video's first
-//! packet belongs to the first picture that a decoder gives for the source's video.
+//! packet belongs to the first picture that a decoder gives for the source's video. Where only a part of the script's output
+//! is wanted, the part's first picture becomes 0.
 
 mod audio;
 mod clock;
@@ -63,6 +64,23 @@ pub(crate) struct MergeSettings {
     /// The video's four-character code, as `-tag:v` takes it.
     pub(crate) tag: Option<String>,
     pub(crate) keep: MergeOptions,
+    /// What of the script's output the video is, if not all of it.
+    pub(crate) excerpt: Option<Excerpt>,
+}
+
+/// A part of the script's output, in nanoseconds from its first frame. Of the source's other streams only what is heard or
+/// seen meanwhile goes into the merged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Excerpt {
+    pub(crate) start: i64,
+    /// `None` is the end of everything.
+    pub(crate) end: Option<i64>,
+}
+
+impl Excerpt {
+    fn length(&self) -> Option<i64> {
+        self.end.map(|end| end.saturating_sub(self.start))
+    }
 }
 
 /// What of the source goes into the merged file beside the video. By default all of it does.

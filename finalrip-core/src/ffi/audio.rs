@@ -83,6 +83,56 @@ pub(super) unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
     }
 }
 
+/// Replaces a layout that is not among `layouts` by the one that is nearest: the smallest with all of its channels, or with
+/// as many, or the largest. A pair of surround channels counts as one, whether it stands beside the listener or behind.
+///
+/// # Safety
+/// `layout` is valid, and nobody else uses it.
+unsafe fn fit_layout(layout: *mut av::AVChannelLayout, layouts: &[&str]) -> Result<(), AvError> {
+    // SAFETY: by the caller's promise.
+    let (wanted, channels) = unsafe { (mask_of(layout), (*layout).nb_channels) };
+    let Some(wanted) = wanted else { return Ok(()) };
+    let mut known = Vec::with_capacity(layouts.len());
+    for name in layouts {
+        // SAFETY: all zeros is a layout that owns nothing, and what the call makes of a name of libav's own owns nothing
+        // either.
+        let candidate = unsafe {
+            let mut candidate: av::AVChannelLayout = std::mem::zeroed();
+            AvError::check(av::av_channel_layout_from_string(&raw mut candidate, c_string(name).as_ptr()))?;
+            candidate
+        };
+        // SAFETY: valid, as it was made just now.
+        known.extend(unsafe { mask_of(&raw const candidate) }.map(|mask| (mask, candidate)));
+    }
+    if known.iter().any(|(mask, _)| *mask == wanted) {
+        return Ok(());
+    }
+    let holds = |(mask, _): &&(u64, _)| surround(wanted) & !surround(*mask) == 0;
+    let has_room = |(_, candidate): &&(u64, av::AVChannelLayout)| candidate.nb_channels >= channels;
+    let nearest = known.iter().find(holds).or_else(|| known.iter().find(has_room)).or(known.last());
+    if let Some((_, nearest)) = nearest {
+        // SAFETY: both are valid; the call frees what the layout owned.
+        AvError::check(unsafe { av::av_channel_layout_copy(layout, nearest) })?;
+    }
+    Ok(())
+}
+
+/// The channels of a layout as libav's bits; `None` where it is no set of speakers.
+///
+/// # Safety
+/// `layout` is valid.
+unsafe fn mask_of(layout: *const av::AVChannelLayout) -> Option<u64> {
+    // SAFETY: by the caller's promise; the mask is what the union holds in this order.
+    unsafe { ((*layout).order == av::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE).then(|| (*layout).u.mask) }
+}
+
+/// A set of channels whose only surround pair stands behind the listener.
+fn surround(mask: u64) -> u64 {
+    const BESIDE: u64 = av::AV_CH_SIDE_LEFT | av::AV_CH_SIDE_RIGHT;
+    const BEHIND: u64 = av::AV_CH_BACK_LEFT | av::AV_CH_BACK_RIGHT;
+    if mask & BESIDE == BESIDE && mask & BEHIND == 0 { mask & !BESIDE | BEHIND } else { mask }
+}
+
 /// # Safety
 /// `layout` is valid.
 unsafe fn describe_layout(layout: *const av::AVChannelLayout) -> Option<String> {
@@ -105,6 +155,8 @@ pub(crate) struct AudioSettings {
     pub(crate) sample_rate: u32,
     /// The bits of a sample that count, where the format has more.
     pub(crate) bits: Option<u32>,
+    /// The only layouts that the encoder takes, smallest first; without any it is asked for that of the source.
+    pub(crate) layouts: &'static [&'static str],
     /// Bits a second, of lossy encoders.
     pub(crate) bit_rate: Option<u64>,
     pub(crate) global_header: bool,
@@ -156,6 +208,7 @@ impl AudioEncoder {
                 &raw const (*like.as_ptr()).ch_layout,
             ))?;
             settle_layout(&raw mut (*raw).ch_layout);
+            fit_layout(&raw mut (*raw).ch_layout, settings.layouts)?;
             self.form.layout = describe_layout(&raw const (*raw).ch_layout).ok_or(AvError(-libc::EINVAL))?;
             (*raw).sample_rate = sample_rate;
             (*raw).sample_fmt = sample_format_named(settings.sample_format);

@@ -233,6 +233,26 @@ impl OutputContext {
         AvError::check(error).map(drop)
     }
 
+    /// Writes what the muxer has held back so as to put packets in order.
+    pub(crate) fn flush(&mut self) -> Result<(), AvError> {
+        let _scope = LogScope::enter(&self.log);
+        // SAFETY: after the header; null asks for exactly this.
+        AvError::check(unsafe { av::av_interleaved_write_frame(self.raw.as_ptr(), ptr::null_mut()) })?;
+        self.io_error()
+    }
+
+    /// How many packets of a stream the muxer has taken.
+    pub(crate) fn packets_of(&self, stream: usize) -> u64 {
+        // SAFETY: owned; the index is looked at first.
+        unsafe {
+            let context = self.raw.as_ref();
+            if stream >= context.nb_streams as usize {
+                return 0;
+            }
+            u64::try_from((**context.streams.add(stream)).nb_frames).unwrap_or(0)
+        }
+    }
+
     /// Bytes written so far.
     pub(crate) fn position(&self) -> u64 {
         // SAFETY: owned; `pb` is null or the open file, whose position avio_tell would return.

@@ -120,6 +120,20 @@ impl InputContext {
         &self.streams
     }
 
+    /// Whether streams may appear anywhere in the file, because no header lists them all.
+    pub(crate) fn lists_no_streams(&self) -> bool {
+        // SAFETY: owned; a plain field.
+        unsafe { self.raw.as_ref() }.ctx_flags & av::AVFMTCTX_NOHEADER as c_int != 0
+    }
+
+    /// The streams that have appeared since the file was opened, which are not read.
+    pub(crate) fn late_streams(&self) -> Vec<InputStream> {
+        let late = self.streams.len()..self.stream_count();
+        // SAFETY: below the count, so that it is one of the context's streams. One that cannot be described for want of
+        // memory is passed over here too.
+        late.filter_map(|index| describe(index, unsafe { &**(*self.raw.as_ptr()).streams.add(index) }).ok()).collect()
+    }
+
     /// The file's own metadata.
     pub(crate) fn metadata(&self) -> Vec<(String, String)> {
         // SAFETY: the context's dictionary, which is not changed meanwhile.
@@ -184,7 +198,7 @@ impl InputContext {
     }
 
     /// The next packet in the file's order and the number of its stream; `None` at the end. Times are in the stream's
-    /// base. Streams that appear only now are passed over.
+    /// base. Streams that appear only now are passed over: see [`InputContext::late_streams`].
     pub(crate) fn read(&mut self) -> Result<Option<(usize, Packet)>, AvError> {
         let _scope = LogScope::enter(&self.log);
         loop {
@@ -222,10 +236,11 @@ impl Drop for InputContext {
     }
 }
 
+/// As ffmpeg does, this asks for all program tables of a transport stream: a later one may name more streams.
 fn probe_options(probe: Probe) -> &'static [(&'static str, &'static str)] {
     match probe {
-        Probe::Usual => &[],
-        Probe::Deep => &[("probesize", "67108864"), ("analyzeduration", "100000000")],
+        Probe::Usual => &[("scan_all_pmts", "1")],
+        Probe::Deep => &[("scan_all_pmts", "1"), ("probesize", "67108864"), ("analyzeduration", "100000000")],
     }
 }
 

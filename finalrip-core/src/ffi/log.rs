@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use ffmpeg_next::ffi as av;
@@ -18,11 +19,27 @@ const KEPT_LINES: usize = 20;
 
 /// The last lines that libav logged for one encode.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LogTail(Arc<Mutex<VecDeque<String>>>);
+pub(crate) struct LogTail(Arc<Tail>);
+
+#[derive(Debug, Default)]
+struct Tail {
+    lines: Mutex<VecDeque<String>>,
+    is_trial: AtomicBool,
+}
 
 impl LogTail {
+    /// For something that may fail without anybody having to know: its lines are kept, and told only to those who debug.
+    pub(crate) fn of_a_trial() -> Self {
+        Self(Arc::new(Tail { lines: Mutex::default(), is_trial: AtomicBool::new(true) }))
+    }
+
+    /// The trial has succeeded, and what was tried is used.
+    pub(crate) fn end_trial(&self) {
+        self.0.is_trial.store(false, Ordering::Relaxed);
+    }
+
     fn push(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT_LINES {
             lines.pop_front();
         }
@@ -31,12 +48,12 @@ impl LogTail {
 
     /// The lines kept so far, oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Takes the lines away, so that the next error does not repeat them.
     pub(crate) fn take(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 }
 
@@ -127,22 +144,21 @@ fn record(context: *const c_void, level: c_int, line: &str) {
     if line.is_empty() {
         return;
     }
-    match level {
-        l if l <= av::AV_LOG_ERROR as c_int => tracing::error!(target: "libav", "{line}"),
-        l if l <= av::AV_LOG_WARNING as c_int => tracing::warn!(target: "libav", "{line}"),
-        l if l <= av::AV_LOG_INFO as c_int => tracing::info!(target: "libav", "{line}"),
-        _ => tracing::debug!(target: "libav", "{line}"),
-    }
-    if level > av::AV_LOG_WARNING as c_int {
-        return;
-    }
     let named = CONTEXTS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .as_ref()
         .and_then(|contexts| contexts.get(&(context as usize)).cloned());
     let tail = named.or_else(|| CURRENT.with_borrow(|stack| stack.last().cloned()));
-    if let Some(tail) = tail {
+    let is_trial = tail.as_ref().is_some_and(|tail| tail.0.is_trial.load(Ordering::Relaxed));
+    match level {
+        _ if is_trial => tracing::debug!(target: "libav", "{line}"),
+        l if l <= av::AV_LOG_ERROR as c_int => tracing::error!(target: "libav", "{line}"),
+        l if l <= av::AV_LOG_WARNING as c_int => tracing::warn!(target: "libav", "{line}"),
+        l if l <= av::AV_LOG_INFO as c_int => tracing::info!(target: "libav", "{line}"),
+        _ => tracing::debug!(target: "libav", "{line}"),
+    }
+    if let Some(tail) = tail.filter(|_| level <= av::AV_LOG_WARNING as c_int) {
         tail.push(line);
     }
 }

@@ -52,6 +52,7 @@ impl AvError {
     /// `AVERROR_EOF`: drained.
     pub(crate) const EOF: Self = Self(av::AVERROR_EOF);
     /// `AVERROR(EINVAL)`: something does not fit together.
+    pub(crate) const INVALID_DATA: Self = Self(av::AVERROR_INVALIDDATA);
     pub(crate) const INVALID: Self = Self(-libc::EINVAL);
     /// `AVERROR(ENOMEM)`, for allocators that report failure by a null pointer.
     pub(crate) const NO_MEMORY: Self = Self(-libc::ENOMEM);

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::cancel::CancelToken;
-use crate::container::{MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams};
+use crate::container::{Excerpt, MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams};
 use crate::encode::job::Job;
 use crate::error::{Error, Result};
-use crate::ffi::format::StreamSettings;
+use crate::ffi::bitstream::BitstreamFilter;
+use crate::ffi::format::{OutputFormat, StreamSettings};
 use crate::ffi::input::{InputContext, InputStream, Probe};
 use crate::ffi::log::LogTail;
-use crate::ffi::{AvError, Packet};
+use crate::ffi::{AvError, Packet, StreamParameters};
+use crate::units::Rational;
 
 use super::RipJob;
 use super::fingerprint::{hex, sha256};
@@ -112,6 +114,7 @@ fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
 /// file.
 pub(super) fn merge(
     job: &RipJob,
+    excerpt: Option<Excerpt>,
     files: &[PathBuf],
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
@@ -127,15 +130,20 @@ pub(super) fn merge(
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
     let mut packets = Packets::new(files, chunks);
+    let started = start_codes(job.output.format, stream, first.stream.time_base);
+    let (mut filter, started) = started.map_err(|code| unreadable(path, code.to_string()))?.unzip();
     let video = VideoTrack {
-        parameters: &stream.parameters,
+        parameters: started.as_ref().unwrap_or(&stream.parameters),
         time_base: first.stream.time_base,
         settings: StreamSettings {
             frame_rate: first.stream.frame_rate,
             sample_aspect: first.stream.sample_aspect,
             metadata,
         },
-        next: &mut || packets.next(),
+        next: &mut || match &mut filter {
+            Some(filter) => packets.next()?.map_or(Ok(None), |packet| filtered(filter, &packet)),
+            None => packets.next(),
+        },
     };
     let settings = MergeSettings {
         format: job.output.format,
@@ -144,8 +152,38 @@ pub(super) fn merge(
         stream_metadata: job.command.stream_metadata.clone(),
         tag: job.command.tag.clone(),
         keep: job.options.merge,
+        excerpt,
     };
     merge_streams(video, job.source.as_deref(), &job.output.file, &settings, &job.output.cancel, tell)
+}
+
+/// What turns H.264 and HEVC as Matroska has them, with parameter sets in the header and lengths before the units, into
+/// what containers without such headers carry, MPEG program streams and AVI among them; and the stream that comes of it. It
+/// is what an encoder gives for these.
+fn start_codes(
+    format: OutputFormat,
+    stream: &InputStream,
+    time_base: Rational,
+) -> Result<Option<(BitstreamFilter, StreamParameters)>, AvError> {
+    let parameters = &stream.parameters;
+    let has_lengths = parameters.extradata().first() == Some(&1);
+    let name = match parameters.codec_name().as_str() {
+        "h264" if has_lengths => "h264_mp4toannexb",
+        "hevc" if has_lengths => "hevc_mp4toannexb",
+        _ => return Ok(None),
+    };
+    if format.wants_global_header() {
+        return Ok(None);
+    }
+    let filter = BitstreamFilter::open(name, parameters, time_base)?;
+    let stream = filter.stream(parameters)?;
+    Ok(Some((filter, stream)))
+}
+
+/// Such a filter makes one packet of each.
+fn filtered(filter: &mut BitstreamFilter, packet: &Packet) -> Result<Option<Packet>> {
+    let converted = filter.push(Some(packet)).and_then(|()| filter.pull());
+    converted.map_err(|code| Error::Internal(format!("start codes could not be put into a packet: {code}")))
 }
 
 fn unreadable(path: &Path, what: String) -> Error {

@@ -48,6 +48,9 @@ pub struct Plan {
     pub threads: Option<usize>,
     /// Frames that were looked at for scene cuts.
     pub looked_at: u32,
+    /// Frames a second of the script's output; `None` where it varies.
+    #[serde(default)]
+    pub frame_rate: Option<Rational>,
 }
 
 /// The longest chunk that is chosen unasked, and the shortest while the clip is long enough, in seconds.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::container::{MergeProgress, Merged, output_error};
+use crate::container::{Excerpt, MergeProgress, Merged, output_error};
 use crate::encode::pipeline::{self, Opening};
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
 use crate::script::Clip;
 use crate::supervise::Teller;
 use crate::timing::Timing;
+use crate::units::{FrameRange, Rational};
 
 use super::event::{RipEvent, RipReport};
 use super::fingerprint::Fingerprint;
@@ -58,7 +59,7 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     // The script's memory is free for what follows.
     drop(clip);
     let fps = if frames == 0 { 0.0 } else { f64::from(frames) / encoding.elapsed().as_secs_f64().max(1e-9) };
-    let merged = merge(job, workspace, &record.plan, &chunks, events)?;
+    let merged = merge(job, workspace, &record, &chunks, events)?;
     Ok(report(
         job,
         &record.plan,
@@ -125,7 +126,7 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
     }
     let chunks = layout.chunks(&starts, &cuts);
     let workers = workers.min(chunks.len());
-    Ok((Plan { workers, threads: share::threads(workers), chunks, looked_at }, timing))
+    Ok((Plan { workers, threads: share::threads(workers), chunks, looked_at, frame_rate: info.frame_rate }, timing))
 }
 
 /// How every chunk's encoder is opened; for one chunk alone its own first picture says it.
@@ -159,7 +160,13 @@ fn known_chunks(job: &RipJob, workspace: &Workspace, plan: &Plan) -> Result<Vec<
     plan.chunks.iter().enumerate().map(known).collect()
 }
 
-fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, chunks: &[ChunkRecord], events: &Events) -> Result<Merged> {
+fn merge(
+    job: &RipJob,
+    workspace: &Workspace,
+    record: &RipRecord,
+    chunks: &[ChunkRecord],
+    events: &Events,
+) -> Result<Merged> {
     let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
     events.tell(RipEvent::MergeStarted { bytes });
     let pictures_total = pictures(chunks);
@@ -171,19 +178,29 @@ fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, chunks: &[ChunkRecord
             events.offer(RipEvent::Merging { bytes, pictures, pictures_total });
         }
     };
-    debug_assert_eq!(chunks.len(), plan.chunks.len());
+    debug_assert_eq!(chunks.len(), record.plan.chunks.len());
     let files: Vec<PathBuf> = (0..chunks.len()).map(|chunk| workspace.chunk_path(chunk)).collect();
-    join_all(job, &files, chunks, &mut tell)
+    join_all(job, (&record.plan, record.timing), &files, chunks, &mut tell)
 }
 
 /// Joins and merges the chunks, every picture of them.
 pub(super) fn join_all(
     job: &RipJob,
+    (plan, timing): (&Plan, Timing),
     files: &[PathBuf],
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged> {
-    let merged = join::merge(job, files, chunks, tell)?;
+    let rate = plan.frame_rate.filter(|_| timing != Timing::Variable);
+    let excerpt = job.options.range.zip(rate).map(|(wanted, rate)| excerpt_of(wanted, plan.range(), rate));
+    let mut merged = join::merge(job, excerpt, files, chunks, tell)?;
+    if job.options.range.is_some_and(|range| range.start > 0) && excerpt.is_none() && job.source.is_some() {
+        merged.notes.push(
+            "sound, subtitles and chapters are the whole source's, from its start: in a clip of variable rate nothing tells \
+             when the first frame of the range is shown"
+                .to_owned(),
+        );
+    }
     let pictures = pictures(chunks);
     if merged.video_packets != pictures {
         let reason = format!(
@@ -193,6 +210,15 @@ pub(super) fn join_all(
         return Err(output_error(job.output.file.target(), reason));
     }
     Ok(merged)
+}
+
+/// When the frames of a range are shown, at a constant rate. Without an end where the clip or the command ended the range.
+fn excerpt_of(wanted: FrameRange, taken: FrameRange, rate: Rational) -> Excerpt {
+    let time = |frame: u32| {
+        let nanoseconds = i128::from(frame) * i128::from(rate.den()) * 1_000_000_000 / i128::from(rate.num().max(1));
+        i64::try_from(nanoseconds).unwrap_or(i64::MAX)
+    };
+    Excerpt { start: time(taken.start), end: (wanted.end == taken.end).then(|| time(taken.end)) }
 }
 
 /// The pictures of all chunks.

@@ -222,7 +222,7 @@ impl Stages {
         };
         let output = &self.job.output.file;
         output.reset().map_err(|error| output_error(output.target(), error.to_string()))?;
-        let merged = run::join_all(&self.job, &files, &records, &mut tell)?;
+        let merged = run::join_all(&self.job, (&plan.plan, plan.timing), &files, &records, &mut tell)?;
         output.publish().map_err(|error| output_error(output.target(), error.to_string()))?;
         let frames = f64::from(plan.plan.range().len());
         let encoding: f64 = records.iter().map(|record| record.elapsed.as_secs_f64()).sum();

@@ -21,41 +21,58 @@ pub(super) struct Candidate {
     narrow: Option<&'static str>,
     /// The sample format for all others, if it is for them.
     wide: Option<&'static str>,
+    /// What the names of the only codecs that it is for begin with.
+    only: Option<&'static str>,
     /// The one rate that it takes.
     sample_rate: Option<u32>,
+    /// The only layouts of channels that it takes, if they are few.
+    layouts: &'static [&'static str],
     /// Bits a second for each channel, where it is lossy.
     bit_rate: Option<u64>,
 }
 
-/// Lossless first, then by how good they sound.
-pub(super) const CANDIDATES: [Candidate; 7] = [
+/// The layouts of Ogg (RFC 7845, 5.1.1.2, and the Vorbis I specification, 4.3.9), by the number of channels.
+const OPUS_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"];
+
+/// Lossless first, then by how good they sound. Floating point stays so where it can: it may exceed full scale.
+pub(super) const CANDIDATES: [Candidate; 9] = [
+    float("pcm_f32le", "flt", "pcm_f32"),
+    float("pcm_f64le", "dbl", "pcm_f64"),
     lossless("flac", Some("s16"), Some("s32")),
     lossless("alac", Some("s16p"), Some("s32p")),
     lossless("pcm_s16le", Some("s16"), None),
     lossless("pcm_s24le", None, Some("s32")),
-    lossy("libopus", "flt", Some(48_000), 96_000),
+    Candidate { layouts: OPUS_LAYOUTS, ..lossy("libopus", "flt", Some(48_000), 96_000) },
     lossy("aac", "fltp", None, 128_000),
     lossy("ac3", "fltp", Some(48_000), 96_000),
 ];
 
 const fn lossless(encoder: &'static str, narrow: Option<&'static str>, wide: Option<&'static str>) -> Candidate {
-    Candidate { encoder, narrow, wide, sample_rate: None, bit_rate: None }
+    Candidate { encoder, narrow, wide, only: None, sample_rate: None, layouts: &[], bit_rate: None }
+}
+
+const fn float(encoder: &'static str, format: &'static str, only: &'static str) -> Candidate {
+    Candidate { only: Some(only), ..lossless(encoder, Some(format), Some(format)) }
 }
 
 const fn lossy(encoder: &'static str, format: &'static str, sample_rate: Option<u32>, bit_rate: u64) -> Candidate {
-    Candidate { encoder, narrow: Some(format), wide: Some(format), sample_rate, bit_rate: Some(bit_rate) }
+    Candidate { sample_rate, bit_rate: Some(bit_rate), ..lossless(encoder, Some(format), Some(format)) }
 }
 
 impl Candidate {
     /// How it would encode a stream; `None` when it is not for such.
     fn settings(&self, stream: &StreamParameters, global_header: bool) -> Option<AudioSettings> {
+        if self.only.is_some_and(|only| !stream.codec_name().starts_with(only)) {
+            return None;
+        }
         let narrow = stream.is_narrow();
         let sample_format = if narrow { self.narrow } else { self.wide }?;
         Some(AudioSettings {
             encoder: self.encoder,
             sample_format,
             sample_rate: self.sample_rate.or(stream.sample_rate())?,
-            bits: (!narrow && self.bit_rate.is_none()).then_some(24),
+            bits: sample_format.starts_with("s32").then_some(24),
+            layouts: self.layouts,
             bit_rate: self.bit_rate.zip(stream.channels()).map(|(rate, channels)| rate * u64::from(channels)),
             global_header,
         })

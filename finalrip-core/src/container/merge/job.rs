@@ -34,7 +34,7 @@ impl<'a> Source<'a> {
         let open = |probe| open_input(path, probe, cancel, &log);
         let (mut input, mut probe) = (open(Probe::Usual)?, Probe::Usual);
         let incomplete = |stream| plan::is_incomplete(stream, settings.format, &settings.keep);
-        if input.streams().iter().any(incomplete) {
+        if input.lists_no_streams() || input.streams().iter().any(incomplete) {
             (input, probe) = (open(Probe::Deep)?, Probe::Deep);
         }
         let is_video = |stream: &&InputStream| stream.kind == StreamKind::Video && !plan::is_file(stream);
@@ -139,10 +139,15 @@ impl<'a> Job<'a> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let base = start.base(|index| self.is_primed(index));
+        let base = match (self.settings.excerpt, start.video) {
+            (Some(excerpt), Some(video)) => video.saturating_add(excerpt.start),
+            _ => start.base(|index| self.is_primed(index)),
+        };
         self.take_tags(&source, base);
         let says = source.input.start_time().zip(source.input.duration());
-        let declared_end = says.map(|(start, duration)| start.saturating_add(duration).saturating_sub(base));
+        let declared_end = says
+            .filter(|_| self.settings.excerpt.is_none())
+            .map(|(start, duration)| start.saturating_add(duration).saturating_sub(base));
         let input = open_input(source.path, source.probe, self.cancel, &source.log)?;
         Ok(Ready { input, log: source.log, start, base, declared_end })
     }
@@ -175,7 +180,8 @@ impl<'a> Job<'a> {
             Some(ordered) => self.note_ordered(ordered),
             None => chapters,
         };
-        self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(chapter, base)).collect();
+        let length = settings.excerpt.and_then(|excerpt| excerpt.length());
+        self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(chapter, base, length)).collect();
     }
 
     fn note_ordered(&mut self, ordered: ordered::Ordered) -> Vec<Chapter> {
@@ -202,7 +208,8 @@ impl<'a> Job<'a> {
         let mut writer = self.open_writer(file)?;
         let chapters = self.layout.chapters.len();
         let (base, video_start) = ready.as_ref().map_or((0, None), |ready| (ready.base, ready.start.video));
-        let shift = video_start.map_or(0, |start| start.saturating_sub(base));
+        let skipped = self.settings.excerpt.map_or(0, |excerpt| excerpt.start);
+        let shift = video_start.map_or(0, |start| start.saturating_add(skipped).saturating_sub(base));
         let mut tracks = std::mem::take(&mut self.layout.streams).into_iter().enumerate();
         let Some((_, planned)) = tracks.next() else { return Err(Error::Internal("no video was planned".to_owned())) };
         let mut track = Track::new(planned, video.time_base, self.layout.placement(&writer.context, 0, shift));
@@ -218,12 +225,13 @@ impl<'a> Job<'a> {
                 Some((source, Track::new(planned, input_base, placement)))
             });
             let wanted: BTreeMap<usize, Track> = wanted.collect();
-            Reader::new(ready.input, wanted, ready.log)
+            Reader::new(ready.input, wanted, ready.log, self.settings.excerpt)
         });
         run::run(&mut writer, (&mut track, video.next), &mut reader, self.cancel, tell)?;
         if let Some(reader) = &mut reader {
             reader.finish(declared_end, &mut writer)?;
             self.notes.append(&mut reader.notes);
+            self.streams.extend(reader.late_streams().iter().map(plan::too_late));
         }
         let video_packets = writer.video_packets;
         let bytes = writer.finish(file)?;
@@ -246,10 +254,11 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A chapter in the merged file's time; `None` when it is over before that begins.
-fn moved(mut chapter: Chapter, base: i64) -> Option<Chapter> {
+/// A chapter in the merged file's time; `None` when it is over before that begins, or begins when that is over.
+fn moved(mut chapter: Chapter, base: i64, length: Option<i64>) -> Option<Chapter> {
+    let length = length.unwrap_or(i64::MAX);
     let start = chapter.start.saturating_sub(base);
     let end = chapter.end.saturating_sub(base).max(start);
-    (chapter.start, chapter.end) = (start.max(0), end.max(0));
-    (end > 0 || start >= 0).then_some(chapter)
+    (chapter.start, chapter.end) = (start.max(0), end.clamp(0, length));
+    ((end > 0 || start >= 0) && start < length).then_some(chapter)
 }

@@ -75,7 +75,7 @@ impl<'a> Layout<'a> {
     pub(super) fn new(target: &'a Target<'a>, settings: &'a MergeSettings, video: Planned) -> Result<Self> {
         let mut this = Self { streams: vec![video], ..Self::empty(target, settings) };
         if settings.format.writes_a_file() {
-            let log = LogTail::default();
+            let log = LogTail::of_a_trial();
             let tried = this.attempt(&log, &[]);
             if tried.is_err() && !this.names_option("strict") {
                 this.experimental = true;
@@ -95,7 +95,7 @@ impl<'a> Layout<'a> {
         if !self.settings.format.writes_a_file() {
             return Ok(());
         }
-        let log = LogTail::default();
+        let log = LogTail::of_a_trial();
         let mut answer = self.attempt_whole(&log, candidate).and_then(|()| self.attempt(&log, &[candidate]).map(drop));
         if answer.is_err() && self.settings.format.is_mp4() && !self.experimental && !self.names_option("strict") {
             log.take();

@@ -31,12 +31,13 @@ pub(super) fn of_file(source: Tags) -> Tags {
     source.into_iter().filter(|(key, _)| !is_one_of(key, &OF_THE_FILE)).collect()
 }
 
-/// What the source says of a stream, without what no longer holds. `converted` streams have another encoder.
+/// What the source says of a stream, without what no longer holds. `converted` streams have another encoder, and
+/// no transparency.
 pub(super) fn of_stream(source: &[(String, String)], converted: bool) -> Tags {
     let mut tags: Tags = Vec::new();
     for (key, value) in source {
         let lower = key.to_ascii_lowercase();
-        let made_anew = converted && ["encoder", "encoder_settings"].contains(&lower.as_str());
+        let made_anew = converted && ["encoder", "encoder_settings", "alpha_mode"].contains(&lower.as_str());
         if is_statistic(&lower) || made_anew || ["creation_time", "vendor_id", "handler_name"].contains(&lower.as_str())
         {
             continue;

@@ -9,6 +9,7 @@ use crate::ffi::log::LogTail;
 use crate::ffi::output::{DISPOSITION_DEFAULT, KEPT_DISPOSITIONS};
 use crate::ffi::parameters::SubtitleForm;
 use crate::ffi::{AvError, StreamParameters, encoder_tag};
+use crate::units::Rational;
 
 use super::audio::{self, AudioConversion};
 use super::layout::{Layout, Planned, Work};
@@ -104,7 +105,7 @@ impl Planner<'_, '_> {
         };
         let global_header = self.settings.format.wants_global_header();
         for candidate in &audio::CANDIDATES {
-            let log = LogTail::default();
+            let log = LogTail::of_a_trial();
             let Some(opened) = AudioConversion::open(stream, candidate, global_header, &log) else { continue };
             let tried = opened.map_err(|code| sentence(code, &log)).and_then(|(conversion, parameters)| {
                 let mut planned = self.describe(stream, parameters, candidate.encoder);
@@ -113,7 +114,10 @@ impl Planner<'_, '_> {
                 self.try_converted(planned)
             });
             match tried {
-                Ok(converted) => return Ok(converted),
+                Ok(converted) => {
+                    log.end_trial();
+                    return Ok(converted);
+                }
                 Err(refusal) => refusals.push(format!("{}: {refusal}", candidate.encoder)),
             }
         }
@@ -133,15 +137,23 @@ impl Planner<'_, '_> {
             ));
         }
         for encoder in subtitles::CANDIDATES {
-            let log = LogTail::default();
+            let log = LogTail::of_a_trial();
             let opened = SubtitleConversion::open(stream, encoder, &log);
             let tried = opened.map_err(|code| sentence(code, &log)).and_then(|(conversion, parameters)| {
                 let mut planned = self.describe(stream, parameters, encoder);
+                if self.settings.format.is_mp4() {
+                    // libav's MP4 muxer takes a time of another stream for one of its subtitles: in microseconds, which the
+                    // ffmpeg program gives it too, both lie where they should.
+                    planned.time_base = Rational::new(1, 1_000_000).unwrap_or(Rational::ONE);
+                }
                 planned.work = Work::Subtitle(Box::new(conversion));
                 self.try_converted(planned)
             });
             match tried {
-                Ok(converted) => return Ok(converted),
+                Ok(converted) => {
+                    log.end_trial();
+                    return Ok(converted);
+                }
                 Err(refusal) => refusals.push(format!("{encoder}: {refusal}")),
             }
         }
@@ -340,6 +352,13 @@ fn file_type(codec: &str) -> (&'static str, &'static str) {
         "otf" => ("otf", "font/otf"),
         _ => ("bin", "application/octet-stream"),
     }
+}
+
+/// What is said of a stream that nobody knew of when the file's header was written.
+pub(super) fn too_late(stream: &InputStream) -> StreamReport {
+    let reason = "it begins so far into the source that it was not found when that was opened; remux the source to MKV first, \
+                  with `ffmpeg -probesize 2G -analyzeduration 2G` and `-map 0 -c copy`";
+    report(stream, None, StreamAction::LeftOut { reason: reason.to_owned() })
 }
 
 fn sentence(code: AvError, log: &LogTail) -> String {

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::cancel::CancelToken;
 use crate::container::PartialFile;
 use crate::error::{Error, Result};
-use crate::ffi::Packet;
 use crate::ffi::format::OutputContext;
-use crate::ffi::input::InputContext;
+use crate::ffi::input::{InputContext, InputStream};
 use crate::ffi::log::LogTail;
+use crate::ffi::{AvError, Packet};
 
 use super::layout::{Layout, Work};
 use super::track::Track;
-use super::{MergeProgress, Target};
+use super::{Excerpt, MergeProgress, Target};
+
+/// How far beyond the end of what is wanted the source is read for what is interleaved badly, in nanoseconds.
+const BADLY_INTERLEAVED: i64 = 10_000_000_000;
 
 /// The source, read for the streams that are kept.
 pub(super) struct Reader {
@@ -20,25 +23,53 @@ pub(super) struct Reader {
     /// By their number in the source.
     tracks: BTreeMap<usize, Track>,
     log: LogTail,
-    /// The end of the latest packet, in nanoseconds of the merged file.
+    /// The latest decode time, in nanoseconds of the merged file.
     reached: i64,
+    /// The end of what has come so far, likewise.
+    lasts: i64,
     ended: bool,
     /// Of each stream the last packet if it is damaged. It is passed on when another follows; as the last one it is
     /// what a source that breaks off had of it.
     held: BTreeMap<usize, (i64, Packet)>,
     /// What was held and is now followed by another.
     ready: VecDeque<(usize, i64, Packet)>,
+    /// The part that is kept, if it is not all: from 0 to its end.
+    excerpt: Option<Excerpt>,
+    /// Of each stream, as far as is known, the packets that the muxer refused, and the last that it said of them.
+    refused: BTreeMap<Option<usize>, (u64, String)>,
     pub(super) notes: Vec<String>,
 }
 
 impl Reader {
-    pub(super) fn new(mut input: InputContext, tracks: BTreeMap<usize, Track>, log: LogTail) -> Self {
+    pub(super) fn new(
+        mut input: InputContext,
+        tracks: BTreeMap<usize, Track>,
+        log: LogTail,
+        excerpt: Option<Excerpt>,
+    ) -> Self {
         let wanted: Vec<usize> = tracks.keys().copied().collect();
         input.want(&wanted);
         // What libav had to say when it opened the file is no news of the reading.
         log.take();
         let ended = wanted.is_empty();
-        Self { input, tracks, log, reached: 0, ended, held: BTreeMap::new(), ready: VecDeque::new(), notes: Vec::new() }
+        Self {
+            input,
+            tracks,
+            log,
+            reached: 0,
+            lasts: 0,
+            ended,
+            held: BTreeMap::new(),
+            ready: VecDeque::new(),
+            excerpt,
+            refused: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Streams of the source that nobody knew of when it was opened.
+    pub(super) fn late_streams(&self) -> Vec<InputStream> {
+        self.input.late_streams()
     }
 
     /// The next packet and its decode time in nanoseconds of the merged file. A source that breaks off has ended.
@@ -48,10 +79,18 @@ impl Reader {
         }
         while !self.ended {
             match self.input.read() {
-                Ok(Some((index, packet))) => {
+                Ok(Some((index, mut packet))) => {
                     let Some(track) = self.tracks.get(&index) else { continue };
                     let time = track.time_of(&packet).unwrap_or(self.reached);
                     self.reached = self.reached.max(time);
+                    self.lasts = self.lasts.max(time).max(track.end_of(&packet).unwrap_or(time));
+                    if let Some(excerpt) = self.excerpt {
+                        let length = excerpt.length().unwrap_or(i64::MAX);
+                        self.ended = time.saturating_sub(length) > BADLY_INTERLEAVED;
+                        if !track.keep_within(&mut packet, length) {
+                            continue;
+                        }
+                    }
                     let held = if packet.is_corrupt() {
                         self.held.insert(index, (time, packet))
                     } else {
@@ -85,8 +124,8 @@ impl Reader {
     fn conclude(&mut self, declared: Option<i64>) {
         const CLOSE_ENOUGH: i64 = 2_000_000_000;
         let has_sound = self.tracks.values().any(|track| track.planned().parameters.sample_rate().is_some());
-        if let Some(declared) = declared.filter(|end| has_sound && end.saturating_sub(self.reached) > CLOSE_ENOUGH) {
-            let (reached, declared) = (clock_face(self.reached), clock_face(declared));
+        if let Some(declared) = declared.filter(|end| has_sound && end.saturating_sub(self.lasts) > CLOSE_ENOUGH) {
+            let (reached, declared) = (clock_face(self.lasts), clock_face(declared));
             self.note(format!(
                 "what is kept of the source ends at {reached}, the source by its own account at {declared}"
             ));
@@ -112,6 +151,10 @@ impl Reader {
                 notes.push(format!("{} packets of the source's stream {index} came out of order", track.moved));
             }
         }
+        notes.extend(self.refused.iter().map(|(index, (packets, reason))| {
+            let whose = index.map_or("the source".to_owned(), |index| format!("the source's stream {index}"));
+            format!("{packets} packets of {whose} are left out: the container refused them ({reason})")
+        }));
         notes.into_iter().for_each(|note| self.note(note));
     }
 }
@@ -122,6 +165,8 @@ pub(in crate::container) struct Writer<'a> {
     pub(in crate::container) context: OutputContext,
     pub(super) log: LogTail,
     pub(super) video_packets: u64,
+    /// The error of a packet that was left out.
+    left_out: Option<AvError>,
 }
 
 impl<'a> Writer<'a> {
@@ -131,9 +176,10 @@ impl<'a> Writer<'a> {
         let path = file.create().map_err(|error| target.error(error.to_string()))?;
         let mut context = layout.create(&path, &log)?;
         layout.write_header(&mut context, &log)?;
-        Ok(Self { target, context, log, video_packets: 0 })
+        Ok(Self { target, context, log, video_packets: 0, left_out: None })
     }
 
+    /// Writes packets, none of which may be missing.
     pub(in crate::container) fn write(&mut self, packets: Vec<Packet>) -> Result<()> {
         for packet in packets {
             self.context.write(packet).map_err(|code| self.target.failed(code, &self.log))?;
@@ -141,8 +187,31 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Writes packets. What the muxer finds wrong beside the video is left out: the rest of the file is worth having. Returns how
+    /// many packets, and what the muxer says of the last.
+    fn write_what_it_takes(&mut self, packets: Vec<Packet>) -> Result<Option<(u64, String)>> {
+        let mut refused: Option<(u64, String)> = None;
+        for packet in packets {
+            let Err(code) = self.context.write(packet) else { continue };
+            if ![AvError::INVALID, AvError::INVALID_DATA].contains(&code) {
+                return Err(self.target.failed(code, &self.log));
+            }
+            let reason = self.log.take().pop().unwrap_or_else(|| code.to_string());
+            refused = Some((refused.map_or(1, |(count, _)| count + 1), reason));
+            self.left_out = Some(code);
+        }
+        Ok(refused)
+    }
+
     /// Completes the file. Returns its size.
-    pub(in crate::container) fn finish(self, file: &PartialFile) -> Result<u64> {
+    pub(in crate::container) fn finish(mut self, file: &PartialFile) -> Result<u64> {
+        if let Some(code) = self.left_out {
+            // The muxer puts packets in order, and may have meant one of the video that waited. That one is worth everything.
+            self.context.flush().map_err(|code| self.target.failed(code, &self.log))?;
+            if self.context.packets_of(0) != self.video_packets {
+                return Err(self.target.failed(code, &self.log));
+            }
+        }
         let Self { target, context, log, .. } = self;
         context.finish().map_err(|code| target.failed(code, &log))?;
         file.complete().map_err(|error| target.error(error.to_string()))
@@ -176,7 +245,12 @@ pub(super) fn run(
             (video, _) => video.is_some(),
         };
         if video_first {
-            writer.write(track.take(from_video.take()).map_err(not_passed_on)?)?;
+            let packets = track.take(from_video.take()).map_err(not_passed_on)?;
+            match reader {
+                // What the muxer finds wrong now may be a packet of the source that has waited for its turn.
+                Some(reader) => reader.write(packets, None, writer)?,
+                None => writer.write(packets)?,
+            }
             writer.video_packets += 1;
             from_video = next_video()?;
         } else if let (Some((index, time, packet)), Some(reader)) = (from_source.take(), reader.as_mut()) {
@@ -200,12 +274,21 @@ struct At {
 }
 
 impl Reader {
+    /// Writes packets, but those that the muxer finds wrong.
+    fn write(&mut self, packets: Vec<Packet>, stream: Option<usize>, writer: &mut Writer<'_>) -> Result<()> {
+        if let Some((count, reason)) = writer.write_what_it_takes(packets)? {
+            let known = self.refused.entry(stream).or_default();
+            *known = (known.0 + count, reason);
+        }
+        Ok(())
+    }
+
     /// Writes what a packet, or the end, of one of the streams becomes. A conversion that fails ends its stream there: the
     /// rest of the file is worth having.
     fn pass(&mut self, packet: Option<Packet>, at: At, writer: &mut Writer<'_>) -> Result<()> {
         let Some(track) = self.tracks.get_mut(&at.index) else { return Ok(()) };
         match track.take(packet) {
-            Ok(packets) => writer.write(packets),
+            Ok(packets) => self.write(packets, Some(at.index), writer),
             Err(error) => {
                 let log = error.log.last().map(|line| format!(" ({line})")).unwrap_or_default();
                 let time = clock_face(at.time);

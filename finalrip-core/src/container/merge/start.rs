@@ -17,6 +17,8 @@ const MOST_VIDEO_PACKETS: usize = 2000;
 /// How far past the first picture the search for the other streams' beginnings goes.
 const REACH: i64 = 10_000_000_000;
 const REACH_BYTES: usize = 64 << 20;
+/// How much of a HEVC stream is held back in wait for its first keyframe.
+const MOST_HELD_PACKETS: usize = 600;
 
 /// Where a stream begins, in nanoseconds of the source's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +77,7 @@ pub(in crate::container) fn find(
     loop {
         // A source that breaks off here breaks off in the merge too, which says so.
         let Ok(Some((index, packet))) = input.read() else { break };
-        if search.take(&input.streams()[index], &packet) {
+        if search.take(&input.streams()[index], packet) {
             return search.start;
         }
     }
@@ -94,26 +96,38 @@ struct Search<'a> {
     /// Samples of each stream that came before the first packet with a time.
     untimed_samples: BTreeMap<usize, i64>,
     bytes_since: usize,
+    /// What came of HEVC before its first keyframe; `None` when that was there, or is not waited for.
+    held: Option<Vec<Packet>>,
 }
 
 impl<'a> Search<'a> {
     fn new(video: Option<usize>, others: &'a [usize], decoder: Option<Decoder>) -> Self {
-        let (start, untimed_samples) = (Start::default(), BTreeMap::new());
-        Self { video, others, decoder, start, video_packets: 0, untimed_pictures: 0, untimed_samples, bytes_since: 0 }
+        Self {
+            video,
+            others,
+            decoder,
+            start: Start::default(),
+            video_packets: 0,
+            untimed_pictures: 0,
+            untimed_samples: BTreeMap::new(),
+            bytes_since: 0,
+            held: Some(Vec::new()),
+        }
     }
 
     /// Takes a packet in; whether the search is over.
-    fn take(&mut self, stream: &InputStream, packet: &Packet) -> bool {
+    fn take(&mut self, stream: &InputStream, packet: Packet) -> bool {
+        let bytes = packet.data().len();
         let time = packet.pts().or(packet.dts()).map(|ticks| nanoseconds(ticks, stream.time_base));
         if self.video == Some(stream.index) {
             self.take_video(stream, packet, time);
         } else if !self.start.streams.contains_key(&stream.index) {
-            self.take_other(stream, packet, time);
+            self.take_other(stream, &packet, time);
         }
         if self.video.is_some() && self.start.video.is_none() {
             return false;
         }
-        self.bytes_since += packet.data().len();
+        self.bytes_since += bytes;
         let complete = self.others.iter().all(|index| self.start.streams.contains_key(index));
         let beyond = self.start.video.zip(time).is_some_and(|(start, time)| time.saturating_sub(start) > REACH);
         complete || beyond || self.bytes_since > REACH_BYTES
@@ -138,20 +152,44 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn take_video(&mut self, stream: &InputStream, packet: &Packet, time: Option<i64>) {
+    fn take_video(&mut self, stream: &InputStream, packet: Packet, time: Option<i64>) {
         if self.start.video.is_some() {
             return;
         }
         self.video_packets += 1;
-        if let Some(decoder) = &mut self.decoder {
-            // Packets that cannot be decoded, such as those before the first keyframe, show nothing.
-            let _ = decoder.send(Some(packet));
+        for packet in self.decodable(stream, packet) {
+            self.decode(stream, Some(&packet));
         }
-        self.receive(stream);
         if self.start.video.is_none() && (self.decoder.is_none() || self.video_packets >= MOST_VIDEO_PACKETS) {
             let declared = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
             self.start.video = declared.or(time).or(Some(0));
         }
+    }
+
+    /// What can be decoded now that a packet is there.
+    ///
+    /// Older decoders of libav give out what they make of a HEVC stream before its first keyframe, newer ones, which
+    /// source filters bring along, do not. A stream without keyframes, which is refreshed bit by bit, shows pictures in all.
+    fn decodable(&mut self, stream: &InputStream, packet: Packet) -> Vec<Packet> {
+        let waits = stream.parameters.codec_name() == "hevc" && !packet.is_key();
+        let Some(mut held) = self.held.take() else { return vec![packet] };
+        if !waits {
+            return vec![packet];
+        }
+        held.push(packet);
+        if held.len() < MOST_HELD_PACKETS {
+            self.held = Some(held);
+            return Vec::new();
+        }
+        held
+    }
+
+    fn decode(&mut self, stream: &InputStream, packet: Option<&Packet>) {
+        if let Some(decoder) = &mut self.decoder {
+            // Packets that cannot be decoded, such as those before the first keyframe, show nothing.
+            let _ = decoder.send(packet);
+        }
+        self.receive(stream);
     }
 
     /// Takes pictures until one has a time; those before it, which some files leave without one, are counted back.
@@ -173,10 +211,10 @@ impl<'a> Search<'a> {
     fn end(&mut self, input: &InputContext) {
         let Some(index) = self.video.filter(|_| self.start.video.is_none()) else { return };
         let stream = &input.streams()[index];
-        if let Some(decoder) = &mut self.decoder {
-            let _ = decoder.send(None);
+        for packet in self.held.take().unwrap_or_default() {
+            self.decode(stream, Some(&packet));
         }
-        self.receive(stream);
+        self.decode(stream, None);
         if self.start.video.is_none() {
             self.start.video = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
         }

@@ -90,6 +90,32 @@ impl Track {
         Some(super::clock::nanoseconds(ticks, self.input_base).saturating_add(self.shift))
     }
 
+    /// When a packet ends, as well as it says, in nanoseconds of the merged file.
+    pub(super) fn end_of(&self, packet: &Packet) -> Option<i64> {
+        // A subtitle that is shown until further notice says so with a very long time.
+        let duration = Some(packet.duration()).filter(|duration| (0..i32::MAX.into()).contains(duration));
+        let ticks = packet.pts().or(packet.dts())?.saturating_add(duration.unwrap_or(0));
+        Some(super::clock::nanoseconds(ticks, self.input_base).saturating_add(self.shift))
+    }
+
+    /// Whether something of a packet lies between 0 and `length` nanoseconds of the merged file. A line of text that has
+    /// begun before is made to begin at 0; of sound only whole packets are kept.
+    pub(super) fn keep_within(&self, packet: &mut Packet, length: i64) -> bool {
+        let Some(ticks) = packet.pts().or(packet.dts()) else { return self.last.is_some() };
+        let begin = super::clock::nanoseconds(ticks, self.input_base).saturating_add(self.shift);
+        if begin >= length || begin >= 0 {
+            return begin < length;
+        }
+        let zero = shifted(0, Rational::ONE, self.shift.saturating_neg(), self.input_base);
+        let rest = packet.duration().saturating_sub(zero.saturating_sub(ticks));
+        let is_sound = self.planned.parameters.sample_rate().is_some();
+        if is_sound || rest <= 0 {
+            return false;
+        }
+        packet.place(Some(zero), Some(zero), rest);
+        true
+    }
+
     /// Turns a packet of the source, or with `None` its end, into packets for the muxer.
     pub(in crate::container) fn take(&mut self, packet: Option<Packet>) -> Result<Vec<Packet>, EncoderError> {
         let mut packets = match (&mut self.planned.work, packet) {
@@ -216,7 +242,8 @@ impl Track {
         let ordered = least.map_or(dts, |least| dts.max(least));
         let pts = packet.pts().map_or(ordered, |pts| pts.saturating_add(self.delay)).max(ordered);
         self.moved += u64::from(self.last.is_some() && ordered > dts);
-        packet.place(Some(pts), Some(ordered), packet.duration());
+        // MP4 refuses more, and Matroska has subtitles that say "until further notice" like that.
+        packet.place(Some(pts), Some(ordered), packet.duration().clamp(0, i32::MAX.into()));
         self.last = Some(ordered);
     }
 }

@@ -219,6 +219,41 @@ fn subtitles_in_every_form() {
     }
 }
 
+/// MP4 holds one line at a time: those that overlap are cut where the next begins.
+#[test]
+fn overlapping_lines_keep_their_beginnings() {
+    let bench = Bench::new();
+    let lines = [("00:00:00,500", "One"), ("00:00:01,500", "Two"), ("00:00:02,000", "Three")];
+    let text = (1..).zip(lines).map(|(number, (time, line))| format!("{number}\n{time} --> 00:00:03,000\n{line}\n\n"));
+    bench.write("in.srt", &text.collect::<String>());
+    let source =
+        bench.make(&format!("{PICTURE} {SOUND} -i IN/in.srt -map 0 -map 1 -map 2 {X264} -c:a alac -c:s srt"), "in.mkv");
+    let outcome = bench.merge(Some(&source), "out.mp4");
+    let text = bench.path("text.srt");
+    ffmpeg(&format!("-i {} -map 0:s:0", outcome.path.display()), &text);
+    let text = std::fs::read_to_string(text).unwrap();
+    for (time, line) in lines {
+        let begins =
+            text.lines().collect::<Vec<_>>().windows(2).any(|pair| pair[0].starts_with(time) && pair[1] == line);
+        assert!(begins, "{line} does not begin at {time}:\n{text}");
+    }
+    assert!(outcome.merged.notes.is_empty(), "{:?}", outcome.merged.notes);
+}
+
+/// Beyond full scale only floating point goes.
+#[test]
+fn floating_point_stays_floating_point() {
+    let bench = Bench::new();
+    for bits in ["32", "64"] {
+        let sound = format!("{SOUND} -map 0 -map 1 {X264} -af volume=6dB:precision=double -c:a pcm_f{bits}be");
+        let source = bench.make(&format!("{PICTURE} {sound}"), "in.mov");
+        let outcome = bench.merge(Some(&source), "out.mkv");
+        assert_eq!(outcome.actions()[1], format!("audio pcm_f{bits}be converted to pcm_f{bits}le"));
+        let codec = format!("pcm_f{bits}le");
+        assert_eq!(samples_hash(&outcome.path, "a:0", &codec), samples_hash(&source, "a:0", &codec));
+    }
+}
+
 /// A Blu-ray's subtitle: one picture of 8x8 pixels from 0.5 s to 1.5 s, as a .sup file holds it.
 fn presentation_graphics() -> Vec<u8> {
     let segment = |time: u32, kind: u8, payload: &[u8]| {
@@ -262,7 +297,9 @@ fn bitmap_subtitles_are_carried_or_reported() {
 fn webm_gets_what_it_can_carry() {
     let bench = Bench::with_video("-c:v libvpx-vp9 -deadline realtime -cpu-used 8");
     let copied = "copied";
-    for (codec, action) in [("libopus", copied), ("libvorbis", copied), ("aac", "converted to opus")] {
+    // With six channels AC-3 has those of the surround beside the listener, and Opus behind.
+    let converted = "converted to opus";
+    for (codec, action) in [("libopus", copied), ("libvorbis", copied), ("aac", converted), ("ac3 -ac 6", converted)] {
         bench.write("in.srt", SUBTITLES);
         let source = bench.make(
             &format!("{PICTURE} {SOUND} -i IN/in.srt -map 0 -map 1 -map 2 {X264} -c:a {codec} -c:s srt"),
@@ -271,6 +308,7 @@ fn webm_gets_what_it_can_carry() {
         let outcome = bench.merge(Some(&source), "out.webm");
         assert!(outcome.actions()[1].ends_with(action), "{:?}", outcome.actions());
         assert_eq!(outcome.actions()[2], "subtitle subrip converted to webvtt");
+        assert_eq!(outcome.streams()[1]["channels"], if codec.contains('6') { 6 } else { 1 });
         outcome.assert_in_sync(&source);
     }
 }

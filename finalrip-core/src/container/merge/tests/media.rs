@@ -96,6 +96,7 @@ pub(super) fn settings_for(target: &Path) -> MergeSettings {
         stream_metadata: Vec::new(),
         tag: None,
         keep: MergeOptions::default(),
+        excerpt: None,
     }
 }
 
@@ -212,7 +213,7 @@ pub(super) fn packets_hash(path: &Path, stream: &str) -> String {
     hash_of(&run(&mut command))
 }
 
-/// One hash of all samples of a stream, with 16 or 24 bits.
+/// One hash of all samples of a stream, as a codec of PCM has them.
 pub(super) fn samples_hash(path: &Path, stream: &str, codec: &str) -> String {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-i"]).arg(path).args(["-map", &format!("0:{stream}"), "-c", codec]);

@@ -2,6 +2,7 @@
 
 use super::media::*;
 use super::{PICTURE, SOUND, X264};
+use crate::container::Excerpt;
 
 /// Late by half a second, each in every container, and from a source in every container.
 #[test]
@@ -90,6 +91,61 @@ fn the_video_begins_with_the_first_picture_that_can_be_decoded() {
     let outcome = bench.merge(Some(&cut), "out.mkv");
     assert!(offset(&cut) < 400.0, "{}", offset(&cut));
     outcome.assert_in_sync(&cut);
+}
+
+/// The same in HEVC, of which older decoders of libav give out what cannot be decoded, and source filters do not.
+#[test]
+fn a_cut_hevc_begins_with_its_first_keyframe() {
+    let bench = Bench::new();
+    let codecs = "-c:v libx265 -preset ultrafast -x265-params keyint=20:log-level=none -c:a mp2 -f mpegts";
+    let whole = bench.make(&format!("{PICTURE} {SOUND} {codecs}"), "whole.ts");
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = bench.path("cut.ts");
+    std::fs::write(&cut, &bytes[bytes.len() / 188 / 10 * 188..]).unwrap();
+    let mut command = std::process::Command::new("ffprobe");
+    command.args(["-v", "quiet", "-select_streams", "v", "-show_entries", "packet=pts_time,flags", "-of", "csv=p=0"]);
+    let packets = String::from_utf8(run(command.arg(&cut))).unwrap();
+    assert!(!packets.lines().next().unwrap().contains(",K"), "it begins with a keyframe:\n{packets}");
+    let key = packets.lines().find(|line| line.contains(",K")).unwrap();
+    let key: f64 = key.split(',').next().unwrap().parse().unwrap();
+    let silence_ends = offset(&whole) + first_time(&whole, "v:0");
+    bench.merge(Some(&cut), "out.mkv").assert_offset(silence_ends - key * 1000.0);
+}
+
+/// Of a range of frames the file holds what is heard and read meanwhile, in its place.
+#[test]
+fn a_part_of_the_clip_gets_its_part_of_the_sound() {
+    let bench = Bench::new();
+    bench.write("in.srt", "1\n00:00:00,100 --> 00:00:01,000\nHalf\n\n2\n00:00:05,000 --> 00:00:06,000\nNever\n");
+    bench.write(
+        "chapters.txt",
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=Before\n\
+         [CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=5000\ntitle=During\n\
+         [CHAPTER]\nTIMEBASE=1/1000\nSTART=5000\nEND=7000\ntitle=After\n",
+    );
+    let long = PICTURE.replace("d=4", "d=7") + " " + &SOUND.replace("d=4", "d=7");
+    let source = bench.make(
+        &format!(
+            "{long} -i IN/in.srt -i IN/chapters.txt -map 0 -map 1 -map 2 -map_metadata 3 {X264} -c:a ac3 -c:s srt"
+        ),
+        "in.mkv",
+    );
+    let excerpt = Excerpt { start: 400_000_000, end: Some(4_400_000_000) };
+    for output in ["out.mkv", "out.mp4"] {
+        let outcome = bench.merge_with(Some(&source), output, |settings| settings.excerpt = Some(excerpt));
+        outcome.assert_offset(offset(&source) - 400.0);
+        let found = probe(&outcome.path);
+        let length: f64 = found["format"]["duration"].as_str().unwrap().parse().unwrap();
+        assert!((3.99..4.04).contains(&length), "{length}");
+        let chapters = found["chapters"].as_array().unwrap();
+        let titles: Vec<&str> = chapters.iter().map(|chapter| chapter["tags"]["title"].as_str().unwrap()).collect();
+        assert_eq!(titles, ["During"]);
+        let text = bench.path("text.srt");
+        ffmpeg(&format!("-i {} -map 0:s:0", outcome.path.display()), &text);
+        let text = std::fs::read_to_string(text).unwrap();
+        assert!(text.contains("00:00:00,000 --> 00:00:00,600") && !text.contains("Never"), "{text}");
+        assert!(outcome.merged.notes.is_empty(), "{:?}", outcome.merged.notes);
+    }
 }
 
 /// Samples are counted: a copy from Matroska's milliseconds does not make holes in MP4.

@@ -46,6 +46,51 @@ fn a_source_that_breaks_off_gives_what_it_has() {
     }
 }
 
+/// Without one of its transport packets a frame of AAC is no AAC to the muxer. All others are.
+#[test]
+fn a_damaged_frame_of_sound_costs_that_frame() {
+    let bench = Bench::new();
+    let source = bench.make(&format!("{PICTURE} {SOUND} -c:v mpeg2video -g 12 -b:v 400k -c:a aac"), "in.ts");
+    let mut bytes = std::fs::read(&source).unwrap();
+    // The second stream has the number 0x101 here.
+    let of_sound = |packet: &[u8]| u16::from_be_bytes([packet[1] & 0x1F, packet[2]]) == 0x101;
+    let sound: Vec<usize> =
+        (0..bytes.len() / 188).filter(|at| of_sound(&bytes[at * 188..])).map(|at| at * 188).collect();
+    // The first of a group, which has the frame's beginning.
+    let first = sound.iter().rev().find(|&&at| bytes[at + 1] & 0x40 != 0 && at < bytes.len() / 2).unwrap();
+    bytes.drain(first + 188..first + 2 * 188);
+    std::fs::write(&source, bytes).unwrap();
+    for output in ["out.mkv", "out.mp4"] {
+        let (path, merged) = bench.merge_once(Some(&source), output, |_| {}).unwrap();
+        assert_eq!(merged.streams[1].action.to_string(), "copied");
+        assert!((offset(&path) - offset(&source)).abs() < 3.0);
+        let sound: f64 = probe(&path)["format"]["duration"].as_str().unwrap().parse().unwrap();
+        assert!((3.9..4.1).contains(&sound), "{sound}");
+    }
+}
+
+/// A program stream has no list of what is in it.
+#[test]
+fn a_stream_that_begins_late_is_found_or_reported() {
+    let bench = Bench::new();
+    let codecs = "-c:v mpeg2video -b:v 3M -minrate 3M -maxrate 3M -bufsize 1M -c:a ac3";
+    let one = bench.make(&format!("{PICTURE} {SOUND} {codecs} -f vob"), "one.vob");
+    let two = bench.make(&format!("{PICTURE} {SOUND} {SOUND} -map 0 -map 1 -map 2 {codecs} -f vob"), "two.vob");
+    let (one, two) = (std::fs::read(one).unwrap(), std::fs::read(two).unwrap());
+    for (megabytes, action) in [(10, "copied"), (70, "left out: it begins so far into the source")] {
+        let source = bench.path("in.vob");
+        let mut bytes = one.repeat((megabytes << 20) / one.len());
+        bytes.extend(&two);
+        // libav looks at the end of a file too.
+        bytes.extend(one.repeat((8 << 20) / one.len()));
+        std::fs::write(&source, bytes).unwrap();
+        let (_, merged) = bench.merge_once(Some(&source), "out.mkv", |_| {}).unwrap();
+        let actions: Vec<String> = merged.streams.iter().map(|report| report.action.to_string()).collect();
+        assert_eq!(actions.len(), 3, "{actions:?}");
+        assert!(actions[2].starts_with(action), "{actions:?}");
+    }
+}
+
 #[test]
 fn raw_streams_hold_the_video_alone() {
     let bench = Bench::new();
