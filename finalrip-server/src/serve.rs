@@ -75,21 +75,22 @@ impl Server {
     /// [`ServeError::Workers`].
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ServeError> {
         let Self { listener, app } = self;
-        let (service, stopped) = (app.service.clone(), stop.clone());
+        let (service, stopped, told) = (app.service.clone(), stop.clone(), stop.clone());
         let mut workers = tokio::spawn(async move { service.run(stopped).await });
         let connections = Connections::new(Arc::clone(&app));
-        let outcome = tokio::select! {
-            // The workers end when they are told to, and may be the first to have heard.
-            biased;
-            _ = stop.wait_for(|stop| *stop) => Ok(()),
+        let (outcome, workers) = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => (Ok(()), Some(workers)),
             ended = &mut workers => {
-                tracing::error!(?ended, "the workers have ended by themselves");
-                Err(ServeError::Workers)
+                // They end when they are told to, and may be the first to have heard.
+                let told = *told.borrow();
+                if !told || ended.is_err() {
+                    tracing::error!(?ended, "the workers have ended by themselves");
+                }
+                (if told { Ok(()) } else { Err(ServeError::Workers) }, None)
             }
-            () = connections.accept(&listener) => Ok(()),
+            () = connections.accept(&listener) => (Ok(()), Some(workers)),
         };
         drop(listener);
-        let workers = outcome.is_ok().then_some(workers);
         finish(connections.graceful, workers, app.config.limits.shutdown_seconds).await;
         outcome
     }
