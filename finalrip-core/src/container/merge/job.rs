@@ -139,9 +139,10 @@ impl<'a> Job<'a> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let base = match (self.settings.excerpt, start.video) {
-            (Some(excerpt), Some(video)) => video.saturating_add(excerpt.start),
-            _ => start.base(|index| self.is_primed(index)),
+        let earliest = start.base(|index| self.is_primed(index));
+        let base = match self.settings.excerpt {
+            Some(excerpt) => start.video.unwrap_or(earliest).saturating_add(excerpt.start),
+            None => earliest,
         };
         self.take_tags(&source, base);
         let says = source.input.start_time().zip(source.input.duration());

@@ -165,8 +165,8 @@ pub(in crate::container) struct Writer<'a> {
     pub(in crate::container) context: OutputContext,
     pub(super) log: LogTail,
     pub(super) video_packets: u64,
-    /// The error of a packet that was left out.
-    left_out: Option<AvError>,
+    /// What the muxer said of the last packet that was left out.
+    left_out: Option<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -197,19 +197,19 @@ impl<'a> Writer<'a> {
                 return Err(self.target.failed(code, &self.log));
             }
             let reason = self.log.take().pop().unwrap_or_else(|| code.to_string());
+            self.left_out = Some(reason.clone());
             refused = Some((refused.map_or(1, |(count, _)| count + 1), reason));
-            self.left_out = Some(code);
         }
         Ok(refused)
     }
 
     /// Completes the file. Returns its size.
     pub(in crate::container) fn finish(mut self, file: &PartialFile) -> Result<u64> {
-        if let Some(code) = self.left_out {
+        if let Some(reason) = self.left_out {
             // The muxer puts packets in order, and may have meant one of the video that waited. That one is worth everything.
             self.context.flush().map_err(|code| self.target.failed(code, &self.log))?;
             if self.context.packets_of(0) != self.video_packets {
-                return Err(self.target.failed(code, &self.log));
+                return Err(self.target.error(format!("the container refused a packet of the video: {reason}")));
             }
         }
         let Self { target, context, log, .. } = self;
