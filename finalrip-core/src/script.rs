@@ -4,7 +4,7 @@ pub(crate) mod caches;
 pub(crate) mod locate;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -45,7 +45,21 @@ pub struct Script {
 enum Origin {
     Path(PathBuf),
     Text(String),
-    Evaluated { text: String, clip: Clip },
+    Evaluated { text: String, clip: Clip, again: Option<Again> },
+}
+
+/// How the caller evaluates a script another time.
+#[derive(Clone)]
+struct Again {
+    make: Arc<dyn Fn() -> Result<Arc<dyn FrameSource>> + Send + Sync>,
+    /// Whether the clip that was there from the start has been given away.
+    given: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Again {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Again").field("given", &self.given).finish_non_exhaustive()
+    }
 }
 
 impl Script {
@@ -63,8 +77,8 @@ impl Script {
 
     /// A script that the caller has evaluated already, in an interpreter of the caller's own, and whose output is `source`.
     /// `text` is the script, which tells a later run of the same rip whether it is still the same one; `version` says what
-    /// makes the frames. Nothing is evaluated again: [`Environments::PerWorker`](crate::Environments) has no effect, and
-    /// threads, cache and output are the caller's affair.
+    /// makes the frames. Nothing is evaluated again, so [`Environments::PerWorker`](crate::Environments) has no effect, unless
+    /// [`Script::evaluated_again_by`] says how. Threads, cache and output are up to the caller.
     ///
     /// # Errors
     /// [`Error::Clip`] when the source has no frames, or a format that libav lacks.
@@ -74,7 +88,21 @@ impl Script {
         source: Arc<dyn FrameSource>,
     ) -> Result<Self> {
         let clip = Clip::of_source(source, version.into())?;
-        Ok(Self::new(Origin::Evaluated { text: text.into(), clip }))
+        Ok(Self::new(Origin::Evaluated { text: text.into(), clip, again: None }))
+    }
+
+    /// How a script of [`Script::evaluated`] is evaluated another time, in an environment of its own: for each further worker
+    /// under [`Environments::PerWorker`](crate::Environments), and after a chunk has failed. `make` is called on the worker's
+    /// thread. Any other script evaluates itself, and is left as it is.
+    #[must_use]
+    pub fn evaluated_again_by(
+        mut self,
+        make: impl Fn() -> Result<Arc<dyn FrameSource>> + Send + Sync + 'static,
+    ) -> Self {
+        if let Origin::Evaluated { again, .. } = &mut self.origin {
+            *again = Some(Again { make: Arc::new(make), given: Arc::default() });
+        }
+        self
     }
 
     fn new(origin: Origin) -> Self {
@@ -167,8 +195,13 @@ impl Script {
     /// [`Error::Clip`] when the output is missing, empty, not video, changes its format or size, or has a format that
     /// libav lacks.
     pub fn evaluate(&self) -> Result<Clip> {
-        if let Origin::Evaluated { clip, .. } = &self.origin {
-            return Ok(clip.clone());
+        if let Origin::Evaluated { clip, again, .. } = &self.origin {
+            return match again {
+                Some(again) if again.given.swap(true, Ordering::Relaxed) => {
+                    Clip::of_source((again.make)()?, clip.version.clone())
+                }
+                _ => Ok(clip.clone()),
+            };
         }
         let environment = Arc::new(self.environment()?);
         let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use tracing::dispatcher::{get_default, with_default};
 
 use crate::cancel::CancelToken;
 use crate::error::{Error, Result};
@@ -66,9 +67,11 @@ pub(crate) fn supervise<M: Send + 'static, T: Send + 'static>(
     work: impl FnOnce(&Teller<M, T>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (messages, inbox) = bounded(QUEUE);
+    // Whoever collects the caller's log collects that of the work.
+    let log = get_default(Clone::clone);
     let worker = thread::Builder::new()
         .name(name.to_owned())
-        .spawn(move || run(work, messages))
+        .spawn(move || with_default(&log, || run(work, messages)))
         .map_err(|error| Error::Internal(format!("no thread could be started: {error}")))?;
     let mut since: Option<Instant> = None;
     let mut thrown: Option<String> = None;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::dispatcher::{get_default, with_default};
+
 use crate::cancel::CancelToken;
 use crate::encode::job::Job;
 use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop};
@@ -98,6 +100,7 @@ impl<'a> Crew<'a> {
                 .thread_name(|index| format!("finalrip-worker-{index}"))
                 .build()
                 .map_err(|error| Error::Internal(format!("no threads could be started: {error}")))?;
+            let log = &get_default(Clone::clone);
             pool.scope(|scope| {
                 for number in 0..workers {
                     let clip = match self.job.options.environments {
@@ -105,7 +108,8 @@ impl<'a> Crew<'a> {
                         _ => Some(clip.clone()),
                     };
                     let (crew, opening) = (&self, opening.as_ref());
-                    scope.spawn(move |_| crew.work(Worker { number, clip, opening, begun: None }));
+                    let worker = Worker { number, clip, opening, begun: None };
+                    scope.spawn(move |_| with_default(log, || crew.work(worker)));
                 }
             });
         }
