@@ -4,11 +4,13 @@
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use finalrip_core::{CancelToken as Token, Error, Result};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use serde::Serialize;
+
+use crate::log::{self, Line};
 
 /// How often signals are looked for.
 const POLL: Duration = Duration::from_millis(50);
@@ -49,6 +51,14 @@ enum Message {
     Done(Box<Result<String>>),
 }
 
+/// Functions of Python's that are called while work is done.
+pub(crate) struct Listeners {
+    /// Gets a level and a line for whatever is logged.
+    pub(crate) log: Py<PyAny>,
+    /// Gets what happens, as JSON.
+    pub(crate) listen: Option<Py<PyAny>>,
+}
+
 /// Does `work`, which tells what happens by its argument and returns a report, and then `release`, on the same thread.
 ///
 /// An exception of `listen`, or of a signal's handler, cancels the work and is raised when that has stopped; Ctrl-C's as
@@ -57,12 +67,13 @@ enum Message {
 pub(crate) fn run(
     py: Python<'_>,
     cancel: &Token,
-    listen: Option<Py<PyAny>>,
+    listeners: Listeners,
     release: impl FnOnce() + Send + 'static,
     work: impl FnOnce(&mut dyn FnMut(String)) -> Result<String> + Send + 'static,
 ) -> PyResult<Result<String>> {
     let (messages, inbox) = bounded(1);
-    let listens = listen.is_some();
+    let listens = listeners.listen.is_some();
+    let (lines, logged) = unbounded();
     let worker = thread::Builder::new()
         .name("finalrip-python".to_owned())
         .spawn(move || {
@@ -71,12 +82,12 @@ pub(crate) fn run(
                     ask(&messages, text);
                 }
             };
-            let result = work(&mut tell);
+            let result = log::forwarded(lines, || work(&mut tell));
             release();
             drop(messages.send(Message::Done(Box::new(result))));
         })
         .map_err(|error| PyRuntimeError::new_err(format!("no thread could be started: {error}")))?;
-    let (result, raised) = attend(py, cancel, listen.as_ref(), &inbox);
+    let (result, raised) = attend(py, cancel, &listeners, (&inbox, &logged));
     drop(py.detach(|| worker.join()));
     match raised {
         // Where the work was done all the same, Ctrl-C cancelled nothing.
@@ -103,18 +114,21 @@ fn ask(messages: &Sender<Message>, text: String) {
 fn attend(
     py: Python<'_>,
     cancel: &Token,
-    listen: Option<&Py<PyAny>>,
-    inbox: &Receiver<Message>,
+    listeners: &Listeners,
+    (inbox, logged): (&Receiver<Message>, &Receiver<Line>),
 ) -> (Result<String>, Option<PyErr>) {
     let mut raised: Option<PyErr> = None;
     loop {
         let message = py.detach(|| inbox.recv_timeout(POLL));
+        for line in logged.try_iter() {
+            note(listeners.log.call1(py, (line.level, line.text)).map(drop), &mut raised, cancel);
+        }
         match message {
             // A signal that comes now is too late: Python raises what it means when the call has returned.
             Ok(Message::Done(result)) => return (*result, raised),
             Ok(Message::Event(text, answer)) => {
                 note(handle_signals(py), &mut raised, cancel);
-                if let (None, Some(listen)) = (&raised, listen) {
+                if let (None, Some(listen)) = (&raised, &listeners.listen) {
                     note(listen.call1(py, (text,)).map(drop), &mut raised, cancel);
                 }
                 // Whoever asked has gone only when the work has ended.

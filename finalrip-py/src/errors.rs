@@ -22,6 +22,16 @@ pub(crate) fn unusable_setting(py: Python<'_>, reason: &str) -> PyErr {
     made.map_or_else(|problem| problem, PyErr::from_value)
 }
 
+/// The library's error for what Python raised while a script was evaluated.
+pub(crate) fn of_script(py: Python<'_>, error: &PyErr) -> Error {
+    let value = error.value(py);
+    let text = |name: &str| value.getattr(name).and_then(|value| value.extract::<String>());
+    Error::Script {
+        script: text("script").unwrap_or_else(|_| "<string>".to_owned()),
+        traceback: text("traceback").unwrap_or_else(|_| error.to_string()),
+    }
+}
+
 fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     let kind = describe(error, &fields)?;

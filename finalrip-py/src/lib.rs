@@ -6,6 +6,7 @@
 
 mod door;
 mod errors;
+mod log;
 mod node;
 mod options;
 mod properties;
@@ -19,22 +20,25 @@ mod _finalrip {
     use std::path::PathBuf;
 
     use finalrip_core::encoder::{available, libav_version as version_of_libav};
-    use finalrip_core::{EncodeCommand, Rip, Script, encode_source};
+    use finalrip_core::{CancelToken as Token, EncodeCommand, Rip, Script, encode_source};
     use pyo3::prelude::*;
 
     #[pymodule_export]
     use super::door::CancelToken;
-    use super::door::{self, json};
+    use super::door::{self, Listeners, json};
     use super::errors;
+    use super::node;
     #[pymodule_export]
     use super::node::Source;
     use super::options::{EncodeSettings, RipSettings};
 
     /// Encodes a live node into a file; returns the report as JSON.
     ///
-    /// `settings` is JSON. `listen` is called with the progress as JSON, on the calling thread.
+    /// `settings` is JSON. `log` is called with a level and a line for what is logged, `listen` with the progress as JSON, both
+    /// on the calling thread.
     #[pyfunction]
-    #[pyo3(signature = (source, command, output, settings, cancel, listen=None))]
+    #[pyo3(signature = (source, command, output, settings, cancel, log, listen=None))]
+    #[allow(clippy::too_many_arguments, reason = "one door, called from one place in Python")]
     fn encode(
         py: Python<'_>,
         source: &Source,
@@ -42,6 +46,7 @@ mod _finalrip {
         output: PathBuf,
         settings: &str,
         cancel: &CancelToken,
+        log: Py<PyAny>,
         listen: Option<Py<PyAny>>,
     ) -> PyResult<String> {
         let command = parsed(py, command)?;
@@ -49,7 +54,7 @@ mod _finalrip {
         let stop = cancel.inner.child();
         let options = EncodeSettings::read(py, settings)?.options(stop.clone());
         let frames = source.frames();
-        let ended = door::run(py, &stop, listen, source.releaser(), move |tell| {
+        let ended = door::run(py, &stop, Listeners { log, listen }, source.releaser(), move |tell| {
             let report = encode_source(frames, &command, output, &options, |progress| tell(json(progress)))?;
             Ok(json(&report))
         })?;
@@ -58,10 +63,11 @@ mod _finalrip {
 
     /// Makes a whole rip of a script whose output is a live node; returns the report as JSON.
     ///
-    /// `script` is the script's text, `arguments` what it was evaluated with; they tell a later run whether it is the same
-    /// rip. `listen` is called with each event as JSON, on the calling thread.
+    /// `script` is the script's text, or says what the node is, and `arguments` are what it was evaluated with; they tell a
+    /// later run whether it is the same rip. `log` is called with a level and a line for what is logged, `listen` with each
+    /// event as JSON, both on the calling thread. `again` makes another `Source` of the script, on a worker's thread.
     #[pyfunction]
-    #[pyo3(signature = (source, script, arguments, command, output, settings, cancel, listen=None))]
+    #[pyo3(signature = (source, script, arguments, command, output, settings, cancel, log, listen=None, again=None))]
     #[allow(clippy::too_many_arguments, reason = "one door, called from one place in Python")]
     fn rip(
         py: Python<'_>,
@@ -72,25 +78,66 @@ mod _finalrip {
         output: PathBuf,
         settings: &str,
         cancel: &CancelToken,
+        log: Py<PyAny>,
         listen: Option<Py<PyAny>>,
+        again: Option<Py<PyAny>>,
     ) -> PyResult<String> {
-        let command = parsed(py, command)?;
-        let settings = RipSettings::read(py, settings)?;
-        let script = Script::evaluated(script, source.version(), source.frames());
-        let mut script = script.map_err(|error| source.raise(py, &error))?;
-        for (name, value) in arguments {
-            script = script.arg(name, value);
+        let mut script = evaluated(py, source, script, arguments)?;
+        if let Some(again) = again {
+            script = script.evaluated_again_by(move || node::made_by(&again));
         }
-        let video = settings.source.clone();
         let stop = cancel.inner.child();
-        let mut rip = Rip::new(script, command, output).options(settings.options(stop.clone()));
-        if let Some(video) = video {
-            rip = rip.source(video);
-        }
-        let ended = door::run(py, &stop, listen, source.releaser(), move |tell| {
+        let rip = prepared(py, script, (command, output), settings, stop.clone())?;
+        let ended = door::run(py, &stop, Listeners { log, listen }, source.releaser(), move |tell| {
             rip.run(|event| tell(json(event))).map(|report| json(&report))
         })?;
         ended.map_err(|error| source.raise(py, &error))
+    }
+
+    /// Makes the plan that `rip` would make without an earlier run's state; returns it as JSON. The arguments are those of
+    /// `rip`.
+    #[pyfunction]
+    #[allow(clippy::too_many_arguments, reason = "one door, called from one place in Python")]
+    fn plan(
+        py: Python<'_>,
+        source: &Source,
+        script: &str,
+        arguments: Vec<(String, String)>,
+        command: &str,
+        output: PathBuf,
+        settings: &str,
+        cancel: &CancelToken,
+        log: Py<PyAny>,
+    ) -> PyResult<String> {
+        let script = evaluated(py, source, script, arguments)?;
+        let stop = cancel.inner.child();
+        let rip = prepared(py, script, (command, output), settings, stop.clone())?;
+        let listeners = Listeners { log, listen: None };
+        let ended = door::run(py, &stop, listeners, source.releaser(), move |_| rip.plan().map(|plan| json(&plan)))?;
+        ended.map_err(|error| source.raise(py, &error))
+    }
+
+    fn evaluated(py: Python<'_>, source: &Source, text: &str, arguments: Vec<(String, String)>) -> PyResult<Script> {
+        let script = Script::evaluated(text, source.version(), source.frames());
+        let script = script.map_err(|error| source.raise(py, &error))?;
+        Ok(arguments.into_iter().fold(script, |script, (name, value)| script.arg(name, value)))
+    }
+
+    fn prepared(
+        py: Python<'_>,
+        script: Script,
+        (command, output): (&str, PathBuf),
+        settings: &str,
+        stop: Token,
+    ) -> PyResult<Rip> {
+        let command = parsed(py, command)?;
+        let settings = RipSettings::read(py, settings)?;
+        let video = settings.source.clone();
+        let rip = Rip::new(script, command, output).options(settings.options(stop));
+        Ok(match video {
+            Some(video) => rip.source(video),
+            None => rip,
+        })
     }
 
     /// Reads an encode command; returns what it means as JSON.

@@ -77,6 +77,15 @@ impl Source {
     }
 }
 
+/// The frames of the source that a function of Python's makes, for a thread without the GIL.
+pub(crate) fn made_by(make: &Py<PyAny>) -> Result<Arc<dyn FrameSource>, Error> {
+    let made = Python::try_attach(|py| {
+        let source = make.call0(py).and_then(|made| Ok(made.bind(py).cast::<Source>()?.get().frames()));
+        source.map_err(|error| errors::of_script(py, &error))
+    });
+    made.unwrap_or_else(|| Err(Error::Internal("Python has ended".to_owned())))
+}
+
 /// Frames that libav has done with, until a thread of ours holds the GIL: before the next request, or at the end.
 ///
 /// pyo3 would put them aside as well, for whichever thread attaches next. That may be the main thread, which looks for signals

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use finalrip_core::{CancelToken, ChunkLength, FrameRange, MergeOptions, Options, RipOptions, Timing};
+use finalrip_core::{CancelToken, ChunkLength, Environments, FrameRange, MergeOptions, Options, RipOptions, Timing};
 use pyo3::{PyResult, Python};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +44,8 @@ pub(crate) struct RipSettings {
     attachments: bool,
     chapters: bool,
     metadata: bool,
+    /// Whether each worker has a script of its own.
+    per_worker: bool,
 }
 
 impl EncodeSettings {
@@ -92,6 +94,7 @@ impl RipSettings {
             ignore_props: self.ignore_props,
             timing: self.timing,
             requests: self.requests,
+            environments: if self.per_worker { Environments::PerWorker } else { Environments::Shared },
             progress_interval: interval(self.interval),
             cancel,
             ..RipOptions::default()

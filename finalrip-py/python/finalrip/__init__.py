@@ -6,7 +6,7 @@
 >>> report.frames, report.codec, report.zero_copy
 (48, 'h264', True)
 
-`encode` takes a live `VideoNode`, a script's path or a script's text. `rip` makes a whole job of a script: in chunks, to be
+`encode` takes a live `VideoNode`, a script's path or a script's text. `rip` makes a whole job of one: in chunks, to be
 resumed after anything, merged with everything else that the source has. `Client` gives the job to a finalrip-server.
 """
 
@@ -14,10 +14,10 @@ from ._check import refuse_unsupported
 
 refuse_unsupported()
 
-from ._client import Client, ClipStatus, TaskStatus, Transfer  # noqa: E402
-from ._command import EncodeCommand  # noqa: E402
+from ._client import Client, ClipStatus, Problem, TaskStatus, Transfer  # noqa: E402
+from ._command import Command, EncodeCommand  # noqa: E402
 from ._doctor import Finding, doctor  # noqa: E402
-from ._encode import encode, encode_async  # noqa: E402
+from ._encode import EncodeOptions, encode, encode_async  # noqa: E402
 from ._errors import (  # noqa: E402
     BusyError,
     Cancelled,
@@ -44,6 +44,7 @@ from ._events import (  # noqa: E402
     Event,
     Merging,
     MergeStarted,
+    Plan,
     Planned,
     Progress,
     RipProgress,
@@ -54,7 +55,7 @@ from ._events import (  # noqa: E402
 from ._finalrip import CancelToken, encoders, libav_version  # noqa: E402
 from ._finalrip import version as _version  # noqa: E402
 from ._reports import EncodeReport, RipReport, StreamReport  # noqa: E402
-from ._rip import rip, rip_async, rip_iter  # noqa: E402
+from ._rip import RipOptions, plan, rip, rip_async, rip_iter  # noqa: E402
 
 __version__: str = _version()
 
@@ -70,9 +71,11 @@ __all__ = [
     "Client",
     "ClipError",
     "ClipStatus",
+    "Command",
     "CommandError",
     "Done",
     "EncodeCommand",
+    "EncodeOptions",
     "EncodeReport",
     "EncoderError",
     "Error",
@@ -82,9 +85,12 @@ __all__ = [
     "MergeStarted",
     "Merging",
     "OutputError",
+    "Plan",
     "Planned",
+    "Problem",
     "ProcessError",
     "Progress",
+    "RipOptions",
     "RipProgress",
     "RipReport",
     "ScriptError",
@@ -103,6 +109,7 @@ __all__ = [
     "encode_async",
     "encoders",
     "libav_version",
+    "plan",
     "rip",
     "rip_async",
     "rip_iter",

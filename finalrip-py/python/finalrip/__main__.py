@@ -6,13 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import finalrip
-from finalrip import Error
+from finalrip import Error, _arguments
 from finalrip._doctor import doctor
+from finalrip._progress import Display, Lines, bar_maker, clock, lasting
 from finalrip._record import Record
 
 
@@ -22,38 +24,53 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(given.run(given))
     except finalrip.Cancelled as error:
-        print(f"finalrip: {error}", file=sys.stderr)
+        _say(error)
+        _say_how_to_go_on(given)
         return 130
     except Error as error:
-        print(f"finalrip: {error}", file=sys.stderr)
-        cause = error.__cause__
-        if isinstance(cause, Error):
-            print(f"finalrip: because {cause}", file=sys.stderr)
+        _say(error)
+        if isinstance(error.__cause__, Error):
+            _say(f"because {error.__cause__}")
+        if not isinstance(error, finalrip.BusyError):
+            _say_how_to_go_on(given)
         return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        _flush()
 
 
 def _encode(given: argparse.Namespace) -> int:
-    with _prints_aside(given):
-        report = finalrip.encode(given.script, given.output, given.param, progress=_shows_bar(given), **_shared(given))
-    return _tell(given, report)
+    with _prints_aside(given), _progress(given) as show:
+        report = finalrip.encode(given.script, given.output, given.param, progress=show, **_shared(given))
+    return 0 if given.quiet else _tell(given, report)
 
 
 def _rip(given: argparse.Namespace) -> int:
-    with _prints_aside(given):
-        report = finalrip.rip(
-            given.script,
-            given.output,
-            given.param,
-            progress=_shows_bar(given),
-            workers=given.workers,
-            chunk=given.chunk,
-            slice=not given.no_slice,
-            scene=not given.no_scene,
-            resume=not given.no_resume,
-            **_shared(given),
-        )
+    options = _shared(given) | {
+        "workers": given.workers,
+        "chunk": given.chunk,
+        "slice": not given.no_slice,
+        "scene": not given.no_scene,
+        "resume": not given.no_resume,
+        "retries": given.retries,
+        "environments": given.environments,
+        "audio": not given.no_audio,
+        "subtitles": not given.no_subtitles,
+        "attachments": not given.no_attachments,
+        "chapters": not given.no_chapters,
+        "metadata": not given.no_metadata,
+    }
+    if given.plan_only:
+        with _prints_aside(given):
+            plan = finalrip.plan(given.script, given.output, given.param, **options)
+        return _tell_plan(given, plan)
+    with _prints_aside(given) as answers, _progress(given, answers) as show:
+        report = finalrip.rip(given.script, given.output, given.param, progress=show, **options)
+    if given.events or given.quiet:
+        return 0
     for note in report.notes:
-        print(f"finalrip: {note}", file=sys.stderr)
+        _say(note)
     return _tell(given, report)
 
 
@@ -63,60 +80,140 @@ def _info(given: argparse.Namespace) -> int:
         return _tell(given, command)
     found = {"finalrip": finalrip.__version__, "libav": finalrip.libav_version(), "encoders": finalrip.encoders()}
     if given.json:
-        print(json.dumps(found))
+        _print(json.dumps(found))
     else:
-        print(f"finalrip {found['finalrip']}, libav of FFmpeg {found['libav']}, encoders:")
-        print("\n".join(f"  {name}" for name in found["encoders"]))
+        _print(f"finalrip {found['finalrip']}, libav of FFmpeg {found['libav']}, encoders:")
+        _print("\n".join(f"  {name}" for name in found["encoders"]))
     return 0
 
 
 def _doctor(given: argparse.Namespace) -> int:
     findings = doctor()
     if given.json:
-        print(json.dumps([finding.to_dict() for finding in findings]))
+        _print(json.dumps([finding.to_dict() for finding in findings]))
     else:
         for finding in findings:
             mark = {"good": "ok", "note": "--", "missing": "!!"}[finding.state]
-            print(f"{mark} {finding.what}: {finding.found}")
+            _print(f"{mark} {finding.what}: {finding.found}")
             if finding.fix:
-                print(f"   to fix it: {finding.fix}")
+                _print(f"   to fix it: {finding.fix}")
     return 1 if any(finding.state == "missing" for finding in findings) else 0
 
 
 def _tell(given: argparse.Namespace, report: Record) -> int:
     if given.json:
-        print(json.dumps(report.to_dict()))
+        _print(json.dumps(report.to_dict()))
     else:
         for name, value in report.to_dict().items():
-            if value not in (None, [], {}, ""):
-                print(f"{name}: {json.dumps(value) if isinstance(value, (list, dict)) else value}")
+            if name != "log" and value not in (None, [], {}, ""):
+                _print(f"{name}: {json.dumps(value) if isinstance(value, (list, dict)) else value}")
     return 0
 
 
-@contextmanager
-def _prints_aside(given: argparse.Namespace) -> Iterator[None]:
-    """Where the answer is to be one JSON value, what the script prints goes to standard error."""
-    if not given.json:
-        yield
+def _tell_plan(given: argparse.Namespace, plan: finalrip.Plan) -> int:
+    if given.json or given.events:
+        _print(json.dumps(plan.to_dict()))
+        return 0
+    frames = sum(len(chunk.range) for chunk in plan.chunks)
+    length = "" if plan.frame_rate is None else f", {clock(float(frames / plan.frame_rate))} long"
+    _print(f"{frames} frames{length}, in {len(plan.chunks)} chunks, {plan.workers} at a time")
+    for number, chunk in enumerate(plan.chunks):
+        cut = ", at a scene cut" if chunk.at_cut else ""
+        _print(f"  {number}: {chunk.range.start}..{chunk.range.stop}, {len(chunk.range)} frames{cut}")
+    return 0
+
+
+def _print(text: str) -> None:
+    """Print a line of the answer. Whoever reads it may have gone, as `head` does, which is no fault."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop(sys.stdout)
+
+
+def _say(text: object) -> None:
+    """Say something to a person."""
+    try:
+        print(f"finalrip: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _drop(stream)
+
+
+def _drop(stream: Any) -> None:
+    """Let a stream lead nowhere: what it still holds would be written, and fail again, when Python ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _say_how_to_go_on(given: argparse.Namespace) -> None:
+    """Of a rip: what is finished is kept."""
+    if given.run is not _rip or given.plan_only:
         return
-    sys.stdout.flush()
+    state = Path(os.path.abspath(given.output) + ".finalrip")
+    if state.is_dir():
+        _say(f"what is finished is kept in {state}; the same command goes on from there")
+
+
+@contextmanager
+def _prints_aside(given: argparse.Namespace) -> Iterator[int]:
+    """Where the answer is for a program, what the script prints goes to standard error; the answer's descriptor."""
+    if not given.json and not getattr(given, "events", False):
+        yield 1
+        return
+    _flush()
     answer = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        yield answer
     finally:
         os.dup2(answer, 1)
         os.close(answer)
 
 
-def _shows_bar(given: argparse.Namespace) -> bool:
-    if given.json or not sys.stderr.isatty():
-        return False
+@contextmanager
+def _progress(given: argparse.Namespace, answers: int = 1) -> Iterator[Callable[[Record], object] | bool]:
+    """What shows the progress: a bar on a terminal, lines elsewhere, JSON for programs, or nothing."""
+    if getattr(given, "events", False):
+        yield lambda event: _write_json(answers, event)
+    elif given.json or given.quiet:
+        yield False
+    elif not sys.stderr.isatty():
+        yield Lines(_say).show
+    else:
+        with Display(bar_maker()) as display:
+            yield lambda event: _show(display, event)
+
+
+def _show(display: Display, event: Record) -> None:
+    line = lasting(event)
+    if line is not None:
+        display.pause()
+        _say(line)
+    display.show(event)
+
+
+def _write_json(answers: int, event: Record) -> None:
+    kind = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(event).__name__).lstrip("_")
+    line = json.dumps({"event": kind.removeprefix("rip_")} | event.to_dict()) + "\n"
     try:
-        import tqdm  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        rest = line.encode()
+        while rest:
+            rest = rest[os.write(answers, rest) :]
+    except BrokenPipeError:
+        # Whoever read them has gone, which is no reason to stop.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, answers)
+        os.close(nowhere)
 
 
 def _shared(given: argparse.Namespace) -> dict[str, Any]:
@@ -126,61 +223,27 @@ def _shared(given: argparse.Namespace) -> dict[str, Any]:
         "range": given.range,
         "ignore_props": given.ignore_props,
         "output_index": given.output_index,
+        "threads": given.threads,
+        "cache": given.cache,
+        "requests": given.requests,
+        "timing": given.timing,
+        "quiet": given.quiet,
     }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="finalrip", description=finalrip.__doc__.splitlines()[0] if finalrip.__doc__ else "")
-    parser.add_argument("--version", action="version", version=f"finalrip {finalrip.__version__}")
+    description = finalrip.__doc__.splitlines()[0] if finalrip.__doc__ else ""
+    parser = _arguments.parser(description, finalrip.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    encode = _add(commands, "encode", _encode, "encode a script's output: the video alone, in one pass")
-    rip = _add(commands, "rip", _rip, "a whole job: in chunks, to be resumed, merged with the source's other streams")
-    for work in (encode, rip):
-        _add_work(work)
-    rip.add_argument("--workers", type=int, metavar="N", help="chunks to encode at the same time")
-    rip.add_argument("--chunk", metavar="LENGTH", help="how long a chunk should be, such as 30s or 720f")
-    rip.add_argument("--no-slice", action="store_true", help="make one chunk of it all")
-    rip.add_argument("--no-scene", action="store_true", help="do not look for scene cuts to divide at")
-    rip.add_argument("--no-resume", action="store_true", help="do not use what an interrupted run has finished")
-    info = _add(commands, "info", _info, "the encoders that are there, or what a command means")
+    encode = _arguments.add(commands, "encode", _encode, "encode a script's output: the video alone, in one pass")
+    _arguments.add_work(encode)
+    rip = _arguments.add(commands, "rip", _rip, "a whole job: in chunks, to be resumed, merged with the source's other streams")
+    _arguments.add_work(rip)
+    _arguments.add_rip(rip)
+    info = _arguments.add(commands, "info", _info, "the encoders that are there, or what a command means")
     info.add_argument("command", nargs="?", metavar="PARAM", help="an encode command to read")
-    _add(commands, "doctor", _doctor, "what is found of what is needed, with fixes; exit code 1 if something is missing")
+    _arguments.add(commands, "doctor", _doctor, "what is found of what is needed, with fixes; exit code 1 if something is missing")
     return parser
-
-
-def _add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(run=run)
-    command.add_argument("--json", action="store_true", help="print the answer as one JSON value")
-    return command
-
-
-def _add_work(command: argparse.ArgumentParser) -> None:
-    command.add_argument("script", metavar="SCRIPT", help="the VapourSynth script")
-    command.add_argument("output", metavar="OUT", help="the file to make")
-    command.add_argument("--param", required=True, metavar="COMMAND", help="the encode command, such as '-c:v libx265 -crf 16'")
-    command.add_argument("--source", metavar="FILE", help="what the script reads as FINALRIP_SOURCE")
-    command.add_argument("--arg", action="append", default=[], type=_pair, metavar="K=V", help="a variable of the script")
-    command.add_argument("--range", type=_range, metavar="A..B", help="the frames to take, B not among them")
-    command.add_argument("--ignore-props", action="store_true", help="show the encoder just what a y4m pipe would")
-    command.add_argument("--output-index", type=int, default=0, metavar="N", help="which output of the script to take")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _range(text: str) -> tuple[int, int]:
-    start, dots, stop = text.partition("..")
-    try:
-        if not dots:
-            raise ValueError
-        return int(start or 0), int(stop)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range such as 0..240") from None
 
 
 if __name__ == "__main__":

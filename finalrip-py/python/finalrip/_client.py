@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
-from ._command import EncodeCommand
+from ._command import Command, command_text
 from ._errors import Cancelled, Error, ServerError, SettingError, SourceError, make
 from ._finalrip import CancelToken
 from ._progress import Listener, listener
 from ._record import Record
 from ._script import as_script
+from ._settings import choice, flag, whole
+
+if TYPE_CHECKING:
+    import http.client
 
 # What is read, sent and told of at a time.
 _BLOCK = 1 << 20
+
+# What is compared at each end of two videos.
+_SAMPLE = 1 << 16
 
 # The API's routes lie here, below the server's address.
 _API = "/api/v1/task"
@@ -71,6 +76,10 @@ class TaskStatus(Record):
     """Where the result is, for a while, once there is one."""
     create_at: int = 0
     """When the task was made, in Unix seconds."""
+    script: str = field(default="", repr=False)
+    """The script that it was started with."""
+    encode_param: str = ""
+    """The encode command that it was started with."""
     clips: tuple[ClipStatus, ...] = ()
 
     @classmethod
@@ -79,6 +88,22 @@ class TaskStatus(Record):
         status = super().from_wire(wire)
         object.__setattr__(status, "clips", clips)
         return status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Record):
+    """Something that a server would refuse a task for."""
+
+    field: str
+    """Where it is: `script`, `encode_param` or `video_key`."""
+    message: str
+    """What is wrong, and what to do."""
+    line: int | None = None
+    """The script's line, where it is known."""
+
+    def __str__(self) -> str:
+        where = {"script": "script", "encode_param": "encode command", "video_key": "key"}.get(self.field, self.field)
+        return f"{where}{'' if self.line is None else f', line {self.line}'}: {self.message}"
 
 
 class Client:
@@ -111,34 +136,55 @@ class Client:
         self,
         path: str | os.PathLike[str],
         script: str | os.PathLike[str],
-        command: str | EncodeCommand,
+        command: Command,
         *,
         output: str | os.PathLike[str] | None = None,
         key: str | None = None,
         progress: Listener[Transfer | TaskStatus] = None,
         cancel: CancelToken | None = None,
-        **options: Any,
+        slice: bool = True,
+        timeout: int | None = None,
+        queue: Literal["default", "priority"] = "default",
     ) -> Path:
         """Upload a video, have it encoded, and download the result; return where it is.
 
         `output` is `NAME-Encoded.mkv` beside the video unless it is named. `key` is the video's name on the server; default:
-        the file's own. A video of that name and size that is there already is not sent again; one of another size is an
-        error. `options` are those of `start`. After Ctrl-C or a lost connection the task goes on; `wait` and `download`
-        take it up again.
+        the file's own. `slice`, `timeout` and `queue` are those of `start`.
+
+        Script and command are checked by the server before anything is sent. A video that is there already is not sent again,
+        if size, beginning and end are the same; another video under that name is an error. Of a task that is there already, what
+        has the same script and command is taken up: a running one is waited for, a failed one goes on, a finished one is
+        downloaded. For another script or command a task that does not run is started anew, and its old result is deleted. So
+        after Ctrl-C, a lost connection, or a refusal the same call goes on.
         """
         path = Path(path)
         key = key or path.name
         target = Path(output) if output is not None else path.with_name(f"{path.stem}-Encoded.mkv")
+        # Of one line, it would be taken for a path.
+        text, param = _as_text(as_script(script, None, None, 0).text), command_text(command)
         given = {"progress": progress, "cancel": cancel}
-        there = self._presigned(key)["exist"]
-        if not there:
-            self.upload(path, key, **given)  # type: ignore[arg-type]
-        self.new(key)
-        if there:
-            self._compare(key, path)
-        self.start(key, script, command, **options)
+        _readable(path)
+        knows_checks = self._refuse_problems(text, param, key)
+        before = self._find(key)
+        if before is not None and before.status == "running":
+            if not _is_same(before, text, param):
+                raise ServerError(f"the task {key} is running with another script or command: wait for it, cancel it, or use another key")
+        elif not (before is not None and self._takes_up(before, path, text, param)):
+            self._provide(key, path, before, knows_checks, given)
+            self.start(key, text, param, slice=slice, timeout=timeout, queue=queue)
         self.wait(key, **given)  # type: ignore[arg-type]
         return self.download(key, target, **given)  # type: ignore[arg-type]
+
+    def check(self, script: str | os.PathLike[str], command: Command, key: str | None = None) -> tuple[Problem, ...]:
+        """What the server would refuse a task with this script, command and key for; nothing where all is well.
+
+        The script is compiled and the command read, and neither is run. Raises `ServerError` with `status` 404 where the
+        server is an older one, which does not check without a task.
+        """
+        form = {"script": as_script(script, None, None, 0).text, "encode_param": command_text(command)}
+        form |= {} if key is None else {"video_key": key}
+        found = self._call("POST", f"{_API}/check", form)
+        return tuple(Problem.from_wire(problem) for problem in found["errors"])
 
     def upload(
         self,
@@ -179,7 +225,7 @@ class Client:
         self,
         key: str,
         script: str | os.PathLike[str],
-        command: str | EncodeCommand,
+        command: Command,
         *,
         slice: bool = True,
         timeout: int | None = None,
@@ -190,8 +236,20 @@ class Client:
         `timeout` is how long one clip may take, in minutes.
         """
         text = as_script(script, None, None, 0).text
-        form = {"video_key": key, "script": text, "encode_param": str(command), "slice": slice, "queue": queue}
-        self._call("POST", f"{_API}/start", form | ({} if timeout is None else {"timeout": timeout}))
+        choice("queue", queue, ("default", "priority"))
+        form = {"video_key": key, "script": text, "encode_param": command_text(command), "slice": flag("slice", slice), "queue": queue}
+        self._call("POST", f"{_API}/start", form | ({} if timeout is None else {"timeout": whole("timeout", timeout, 1)}))
+
+    def retry(self, key: str) -> None:
+        """Take a task up again that failed or was cancelled: what is finished of it is kept."""
+        status = self.status(key)
+        if status.clips and all(clip.status == "completed" for clip in status.clips):
+            self._call("POST", f"{_API}/retry/merge", {"video_key": key})
+            return
+        left = [clip.index for clip in status.clips if clip.status != "completed"]
+        if not left:
+            raise ServerError(f"the task {key} has no clips yet; start it")
+        self._call("POST", f"{_API}/retry/encode", {"video_key": key, "index": left[0]})
 
     def status(self, key: str) -> TaskStatus:
         """How far a task has come."""
@@ -255,17 +313,82 @@ class Client:
         """Stop a task; what is finished of it is kept."""
         self._call("POST", f"{_API}/cancel", {"video_key": key})
 
-    def clear(self, key: str) -> None:
-        """Stop a task and delete it, its video and its result."""
-        self._call("POST", f"{_API}/clear", {"video_key": key})
+    def clear(self, key: str, *, keep_source: bool = False) -> None:
+        """Stop a task and delete it, its video and its result. With `keep_source` the video stays, for another task.
 
-    def _compare(self, key: str, path: Path) -> None:
-        """Whether the server's video of that name can be this one: it may be another that somebody sent."""
-        with _opened(path) as source, self._answer("GET", self.status(key).url) as answer:
-            theirs, ours = answer.length, _size(source)
-        if theirs != ours:
-            text = f"the server's {key} has {theirs} bytes and {path} has {ours}: give this one another key, or clear that one"
-            raise ServerError(text)
+        An older server, which does not know `keep_source`, deletes the video as well.
+        """
+        form: dict[str, Any] = {"video_key": key}
+        self._call("POST", f"{_API}/clear", form | ({"keep_source": True} if flag("keep_source", keep_source) else {}))
+
+    def _refuse_problems(self, script: str, command: str, key: str) -> bool:
+        """Have script and command checked; say whether the server can do that."""
+        try:
+            problems = self.check(script, command, key)
+        except ServerError as error:
+            if error.status in (404, 405):
+                return False
+            raise
+        if problems:
+            raise _refused("; ".join(map(str, problems)), 200)
+        return True
+
+    def _find(self, key: str) -> TaskStatus | None:
+        """The task of that name, if there is one."""
+        try:
+            return self.status(key)
+        except ServerError as error:
+            if "Task not found" in str(error):
+                return None
+            raise
+
+    def _takes_up(self, before: TaskStatus, path: Path, script: str, command: str) -> bool:
+        """Go on with a task that has the same video, script and command, if it was started at all."""
+        if before.status not in ("completed", "failed") or not _is_same(before, script, command) or not before.url:
+            return False
+        self._compare(before, path)
+        if before.status == "failed":
+            if not before.clips:
+                return False
+            self.retry(before.key)
+        return True
+
+    def _provide(
+        self, key: str, path: Path, before: TaskStatus | None, knows_checks: bool, given: dict[str, Any]
+    ) -> None:
+        """See to it that the video is there, and a task of it that can be started."""
+        if before is not None and before.url:
+            self._compare(before, path)
+        startable = before is not None and (before.status == "pending" or (before.status == "failed" and not before.clips))
+        if before is not None and not startable and knows_checks:
+            self.clear(key, keep_source=True)
+        there = self._presigned(key)["exist"]
+        if not there:
+            self.upload(path, key, **given)
+        if not startable:
+            self.new(key)
+            if there and before is None:
+                self._compare(self.status(key), path)
+
+    def _compare(self, task: TaskStatus, path: Path) -> None:
+        """Whether the server's video of a task can be this one: it may be another that somebody sent."""
+        with _opened(path) as source:
+            ours, key = _size(source), task.key
+            theirs, first = self._part(task.url, f"bytes=0-{_SAMPLE - 1}")
+            if theirs != ours:
+                text = f"the server's {key} has {theirs} bytes and {path} has {ours}: give this one another key, or clear that one"
+                raise ServerError(text)
+            last = self._part(task.url, f"bytes={max(ours - _SAMPLE, 0)}-")[1]
+            same = first == source.read(_SAMPLE)
+            source.seek(max(ours - _SAMPLE, 0))
+            if not same or last != source.read(_SAMPLE):
+                text = f"the server's {key} is another video than {path}, of the same size: give this one another key, or clear that one"
+                raise ServerError(text)
+
+    def _part(self, url: str, span: str) -> tuple[int, bytes]:
+        """The size of an object, and some of it."""
+        with self._answer("GET", url, span=span) as answer:
+            return answer.total, answer.read(_SAMPLE)
 
     def _presigned(self, key: str) -> Any:
         return self._call("GET", f"{_API}/oss/presigned", query={"video_key": key})
@@ -293,8 +416,12 @@ class Client:
         body: bytes | Iterator[bytes] | None = None,
         size: int | None = None,
         token: str | None = None,
+        span: str | None = None,
     ) -> Iterator[_Answer]:
         """The answer to one request, on a connection of its own. A signed link needs no token, and is given none."""
+        # Most programs have no client, and it takes a while to load.
+        import http.client
+
         try:
             parts = urlsplit(url)
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -306,6 +433,8 @@ class Client:
             headers["Content-Type"] = "application/json"
         if size is not None:
             headers["Content-Length"] = str(size)
+        if span is not None:
+            headers["Range"] = span
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with closing(connection):
             with _reaching(parts):
@@ -322,6 +451,9 @@ class _Answer:
         self.status = answer.status
         # What is left of the body, in bytes; 0 where the server does not say.
         self.length = answer.length or 0
+        # The size of the whole of which this is a part.
+        total = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+        self.total = int(total) if total.isdecimal() else self.length
 
     def read(self, size: int | None = None) -> bytes:
         with _reaching(self._parts):
@@ -339,6 +471,8 @@ class _Raised(BaseException):
 @contextmanager
 def _reaching(parts: SplitResult) -> Iterator[None]:
     """What goes wrong between here and the server is a `ServerError`."""
+    import http.client
+
     try:
         yield
     except Error:
@@ -390,6 +524,23 @@ def _opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[IO[bytes]]:
         yield opened
 
 
+def _readable(path: Path) -> None:
+    """Whether a video can be read, before a server is asked."""
+    with _opened(path) as source:
+        if _size(source) == 0:
+            raise make("SourceError", f"the source {path} is empty", {"path": path})
+
+
+def _is_same(task: TaskStatus, script: str, command: str) -> bool:
+    """Whether a task was started with this script and this command, as the server keeps them."""
+    return task.script == script.replace("\r\n", "\n") and task.encode_param == command.rstrip()
+
+
+def _as_text(script: str) -> str:
+    """A script's text as something that is not taken for a path."""
+    return script if "\n" in script or "\r" in script else script + "\n"
+
+
 def _size(source: IO[bytes]) -> int:
     """Bytes from where it stands to its end. The link takes no upload of unknown length."""
     try:
@@ -425,7 +576,7 @@ def _blocks(
 @contextmanager
 def _partial(target: Path) -> Iterator[FileIO]:
     """A file beside the target that gets its name when the block ends well, and is gone when it does not."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
     with _writing(target):
         # Without a buffer, which would fail a second time when it is closed.
         file = open(part, "xb", buffering=0)

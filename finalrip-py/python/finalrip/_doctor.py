@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -107,9 +106,11 @@ def _vapoursynth() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
+    import importlib.metadata
+
     try:
         found = importlib.metadata.version("tqdm")
         yield Finding(what="tqdm", state="good", found=found)
     except importlib.metadata.PackageNotFoundError:
         fix = "pip install 'finalrip[progress]'"
-        yield Finding(what="tqdm", state="note", found="not installed; progress=True needs it", fix=fix)
+        yield Finding(what="tqdm", state="note", found="not installed; progress=True shows a plain bar, and none made for notebooks", fix=fix)

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-import asyncio
-import builtins
 import concurrent.futures
 import contextvars
+import inspect
 import json
 import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from . import _finalrip, _live, _process
-from ._command import EncodeCommand, checked
-from ._errors import Cancelled, ClipError, SettingError
+from ._command import Command, checked
+from ._errors import Cancelled
 from ._events import Progress, read_progress
 from ._finalrip import CancelToken
+from ._log import Log
 from ._progress import Listener, listener
+from ._range import Range, ends, within
 from ._reports import EncodeReport
-from ._script import Script, as_script
+from ._script import as_script
+from ._settings import choice, flag, path, seconds, whole_or_none
 
 if TYPE_CHECKING:
-    import vapoursynth as vs
+    import asyncio
 
-type Range = builtins.range | slice | tuple[int, int]
+    import vapoursynth as vs
+else:
+    from ._lazy import vs
+
 type Timing = Literal["auto", "constant", "variable"]
 
 # How often a thread that waits for an event loop looks whether it is still there, in seconds.
 _POLL = 0.1
 
 
+class EncodeOptions(TypedDict, total=False):
+    """The options of `encode` by their names, for `encode_async` and for those who keep them in a dictionary."""
+
+    progress_interval: float
+    range: Range | None
+    ignore_props: bool
+    timing: Timing
+    requests: int | None
+    quiet: bool
+    source: str | os.PathLike[str] | None
+    args: Mapping[str, str] | None
+    output_index: int
+    threads: int | None
+    cache: int | None
+
+
 def encode(
     clip: vs.VideoNode | str | os.PathLike[str],
     output: str | os.PathLike[str],
-    command: str | EncodeCommand,
+    command: Command,
     *,
     progress: Listener[Progress] = None,
     progress_interval: float = 0.1,
@@ -44,9 +65,12 @@ def encode(
     timing: Timing = "auto",
     requests: int | None = None,
     cancel: CancelToken | None = None,
+    quiet: bool = False,
     source: str | os.PathLike[str] | None = None,
     args: Mapping[str, str] | None = None,
     output_index: int = 0,
+    threads: int | None = None,
+    cache: int | None = None,
 ) -> EncodeReport:
     """Encode a clip's frames into `output`, and return a report.
 
@@ -55,49 +79,56 @@ def encode(
     meanwhile. A script is evaluated in a process of its own, so that this one's VapourSynth is left alone.
 
     The container follows from the command's `-f` or the extension of `output`. The file appears under its name when it is
-    complete; on any error, and on Ctrl-C, which raises `Cancelled` within a second, none is left.
+    complete; on any error, and on Ctrl-C, which raises `Cancelled` within a second, none is left. What the encoder and libav
+    log is in the report, and goes to the logger `finalrip`.
 
-    - `progress`: True for a bar (tqdm), or a callable that gets a `Progress` on the calling thread; what it raises stops the
+    - `progress`: True for a bar, or a callable that gets a `Progress` on the calling thread; what it raises stops the
       encode and is raised here. `progress_interval`: the least time between two calls, in seconds.
     - `range`: the frames to take, half open: `range(0, 240)`, `slice(100, None)` or `(0, 240)`. Default: all.
     - `ignore_props`: leave colour, aspect, field order, HDR metadata and durations of the frames aside, as a y4m pipe would.
     - `timing`: where timestamps come from; "auto" takes the clip's constant rate unless its frames say otherwise.
     - `requests`: frames requested ahead, those that wait for the encoder included. Default: the core's threads and two.
     - `cancel`: stops the encode from another thread.
+    - `quiet`: keep what the script prints, and what its encoder writes to standard error by itself as x265 does, off this
+      program's output; it goes to the logger `finalrip` instead. Of a live clip it silences x265 alone, by x265's own
+      `log-level`, which x265 notes in the stream.
     - `source`, `args`, `output_index`: for scripts only: what they read as `os.environ["FINALRIP_SOURCE"]`, variables of their
-      namespace, and which output to take.
+      namespace, and which output to take. `threads`, `cache`: filter threads of their core, and its cache's size in MiB.
     """
     text = checked(command)
-    token = cancel or CancelToken()
+    target = path("output", output)
+    settings = frame_settings(ignore_props, timing, requests, progress_interval)
+    stretch, token, log = ends(range), cancel or CancelToken(), Log()
+    quiet = flag("quiet", quiet)
     node = _live.as_node(clip)
-    if node is not None and (source is not None or args or output_index):
-        raise TypeError("source, args and output_index are for scripts; this clip is evaluated already")
-    script = None if node is not None else as_script(clip, source, args, output_index)
+    if node is not None:
+        refuse_for_live(args=args, output_index=output_index, threads=threads, cache=cache, source=source)
     with listener(progress) as told:
         listen = None if told is None else lambda text: told(read_progress(text))
         if node is not None:
-            frames = node.num_frames
-            settings = _settings(range, frames, ignore_props, timing, requests, progress_interval)
+            settings["range"] = within(stretch, node.num_frames)
             live = _live.source_of(node)
+            if quiet:
+                text = _live.hushed(text)
             with _live.stopped_with_the_environment(token):
-                report = _finalrip.encode(live, text, os.path.abspath(output), json.dumps(settings), token, listen)
+                report = _finalrip.encode(live, text, target, json.dumps(settings), token, log.take, listen)
         else:
-            assert script is not None
-            settings = _settings(range, None, ignore_props, timing, requests, progress_interval)
-            report = _process.run(_process.events("encode", script, text, output, settings, token), listen)
-    return EncodeReport.from_wire(json.loads(report))
+            script = as_script(clip, source, args, output_index).with_core(threads, cache)
+            job = _process.Job("encode", script, text, target, {**settings, "range": stretch}, quiet)
+            report = _process.run(_process.events(job, token, log), listen)
+    return EncodeReport.from_wire({**json.loads(report), "log": log.lines})
 
 
 async def encode_async(
     clip: vs.VideoNode | str | os.PathLike[str],
     output: str | os.PathLike[str],
-    command: str | EncodeCommand,
+    command: Command,
     *,
     progress: Listener[Progress] = None,
     cancel: CancelToken | None = None,
-    **options: Any,
+    **options: Unpack[EncodeOptions],
 ) -> EncodeReport:
-    """`encode` for asyncio: it runs on a thread, and a callable `progress` is called in the event loop.
+    """`encode` for asyncio: it runs on a thread, and a callable `progress`, which may be async, is called in the event loop.
 
     Cancelling the task stops the encode, and is over when that has stopped. `cancel` raises `asyncio.CancelledError` here,
     because a `KeyboardInterrupt` would end the event loop.
@@ -113,24 +144,13 @@ async def in_thread[T, P](
     work: Callable[[CancelToken, Listener[P]], T], progress: Listener[P], cancel: CancelToken | None
 ) -> T:
     """Run `work` on a thread; cancelling the task uses its token, and waits for it."""
+    import asyncio
+
     token = cancel or CancelToken()
-    loop = asyncio.get_running_loop()
-
-    def told(what: P) -> object:
-        assert callable(progress)
-        ended = asyncio.run_coroutine_threadsafe(_call(progress, what), loop)
-        while True:
-            try:
-                return ended.result(_POLL)
-            except TimeoutError:
-                # A loop that stands still may go on, but not when it is closed or Python ends.
-                if ended.done():
-                    raise
-                if loop.is_closed() or not threading.main_thread().is_alive():
-                    raise Cancelled("the event loop that was to be told has ended") from None
-
-    listener = told if callable(progress) and not isinstance(progress, bool) else progress
-
+    left = threading.Event()
+    listener = progress
+    if callable(progress) and not isinstance(progress, bool):
+        listener = _in_loop(progress, asyncio.get_running_loop(), left)
     ended: concurrent.futures.Future[T | Cancelled] = concurrent.futures.Future()
 
     def run() -> None:
@@ -150,6 +170,7 @@ async def in_thread[T, P](
         result = await asyncio.shield(running)
     except asyncio.CancelledError:
         token.cancel()
+        left.set()
         while not running.done():
             # It may be cancelled again.
             with suppress(asyncio.CancelledError):
@@ -160,44 +181,53 @@ async def in_thread[T, P](
     return result
 
 
+def _in_loop[P](
+    progress: Callable[[P], object], loop: asyncio.AbstractEventLoop, left: threading.Event
+) -> Callable[[P], object]:
+    """`progress` as a function for another thread, which waits until the loop has called it, and awaited what it returns.
+
+    When `left` is set, nobody waits for what it awaits any more.
+    """
+
+    import asyncio
+
+    def told(what: P) -> object:
+        ended = asyncio.run_coroutine_threadsafe(_call(progress, what), loop)
+        while True:
+            try:
+                return ended.result(_POLL)
+            except TimeoutError:
+                # A loop that stands still may go on, but not when it is closed or Python ends.
+                if ended.done():
+                    raise
+                if loop.is_closed() or not threading.main_thread().is_alive():
+                    raise Cancelled("the event loop that was to be told has ended") from None
+                if left.is_set():
+                    ended.cancel()
+            except concurrent.futures.CancelledError:
+                raise Cancelled("the task that was to be told was cancelled") from None
+
+    return told
+
+
 async def _call[P](progress: Callable[[P], object], what: P) -> object:
-    return progress(what)
+    answer = progress(what)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
-def _settings(
-    range: Range | None,
-    frames: int | None,
-    ignore_props: bool,
-    timing: Timing,
-    requests: int | None,
-    interval: float,
-) -> dict[str, Any]:
+def frame_settings(ignore_props: bool, timing: Timing, requests: int | None, interval: float) -> dict[str, Any]:
+    """What `encode` and `rip` have in common, checked."""
     return {
-        "range": bounds(range, frames),
-        "ignore_props": bool(ignore_props),
-        "timing": timing,
-        "requests": requests,
-        "interval": interval,
+        "ignore_props": flag("ignore_props", ignore_props),
+        "timing": choice("timing", timing, ("auto", "constant", "variable")),
+        "requests": whole_or_none("requests", requests, 1),
+        "interval": seconds("progress_interval", interval),
     }
 
 
-def bounds(frames: Range | None, total: int | None) -> tuple[int, int] | None:
-    """The first frame and one past the last one. What counts from the end needs the clip's length."""
-    if frames is None:
-        return None
-    if isinstance(frames, builtins.range):
-        frames = slice(frames.start, frames.stop, frames.step)
-    if not isinstance(frames, slice):
-        start, stop = frames
-        frames = slice(start, stop)
-    if frames.step not in (None, 1):
-        raise SettingError(f"range cannot be {frames}: only whole stretches of frames can be taken")
-    start, stop = frames.start or 0, frames.stop
-    if total is not None:
-        stop = total if stop is None else stop + total if stop < 0 else stop
-        start = start + total if start < 0 else start
-    if total is not None and (start < 0 or stop < 0):
-        raise ClipError(f"the clip cannot be encoded: the range {frames} begins before it, which has {total} frames")
-    if stop is None or start < 0 or stop < 0:
-        raise SettingError(f"range cannot be {frames}: a script's frames are not counted yet, name the first and the last")
-    return start, stop
+def refuse_for_live(**options: object) -> None:
+    """Refuse what only scripts can be given."""
+    given = [name for name, value in options.items() if value not in (None, 0) and value != {}]
+    if given:
+        names = " and ".join(given)
+        raise TypeError(f"{names} can only be given with scripts; this clip is evaluated already")

@@ -139,6 +139,15 @@ def make(kind: str, message: str, fields: dict[str, Any] | None = None) -> Error
     return error
 
 
+def as_cancelled[E: BaseException](error: E) -> E | Cancelled:
+    """Ctrl-C's exception as ours; any other as it is."""
+    if not isinstance(error, KeyboardInterrupt) or isinstance(error, Cancelled):
+        return error
+    cancelled = Cancelled("the encode was cancelled")
+    cancelled.__cause__ = error
+    return cancelled
+
+
 def handle_signals() -> None:
     """Nothing: the interpreter handles the signals that came when it enters a function."""
 

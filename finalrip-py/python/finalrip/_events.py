@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Self
 
 from ._record import Record
@@ -43,6 +44,28 @@ class Chunk(Record):
     """The frames of the script's output."""
     at_cut: bool
     """Whether it starts at a scene cut that was looked for and found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Record):
+    """How a clip is divided."""
+
+    chunks: tuple[Chunk, ...]
+    """The chunks, in order; no frame is in two of them."""
+    workers: int
+    """Chunks that are encoded at the same time."""
+    threads: int | None
+    """Threads that each encoder is given; None leaves it the whole machine."""
+    looked_at: int
+    """Frames that were looked at for scene cuts."""
+    frame_rate: Fraction | None
+    """Frames a second of the clip; None where it varies."""
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Self:
+        plan = super().from_wire({**wire, "chunks": []})
+        object.__setattr__(plan, "chunks", tuple(Chunk.from_wire(chunk) for chunk in wire["chunks"]))
+        return plan
 
 
 @dataclass(frozen=True, kw_only=True)

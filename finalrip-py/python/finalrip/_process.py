@@ -17,10 +17,12 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from ._errors import Cancelled, ProcessError, SetupError, from_wire, make
+from ._errors import Cancelled, ProcessError, SetupError, as_cancelled, from_wire, make
 from ._finalrip import CancelToken
+from ._log import Log
 from ._script import Script, follow_python
 
 _BOOTSTRAP = (
@@ -50,28 +52,37 @@ def run(told: Generator[str, None, str], listen: Callable[[str], object] | None)
             raise as_cancelled(error)
 
 
-def events(
-    work: str,
-    script: Script,
-    command: str,
-    output: str | os.PathLike[str],
-    settings: dict[str, Any],
-    cancel: CancelToken,
-) -> Generator[str, None, str]:
-    """Have a process do `work`, which is `encode` or `rip`. What it tells comes as JSON; the report, as JSON, is the
-    generator's value. Closing it stops the process.
+@dataclass(frozen=True)
+class Job:
+    """What a process is to do."""
+
+    work: Literal["encode", "rip", "plan"]
+    script: Script
+    command: str
+    output: str
+    settings: dict[str, Any]
+    """For the compiled half; `range` is still what the caller said."""
+    quiet: bool
+    """Whether what it writes to standard output and standard error is for the log alone."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "path": follow_python(),
+            "work": self.work,
+            "script": self.script.to_wire(),
+            "command": self.command,
+            "output": self.output,
+            "settings": self.settings,
+        }
+
+
+def events(job: Job, cancel: CancelToken, log: Log) -> Generator[str, None, str]:
+    """Have a process do a job. What it tells comes as JSON; the report, as JSON, is the generator's value. Closing it stops the
+    process.
 
     The process waits until the next event is asked for.
     """
-    job = {
-        "path": follow_python(),
-        "work": work,
-        "script": script.to_wire(),
-        "command": command,
-        "output": os.path.abspath(output),
-        "settings": settings,
-    }
-    with _started(job) as process:
+    with _started(job, log) as process:
         try:
             return (yield from process.events(cancel))
         except KeyboardInterrupt as interrupt:
@@ -79,25 +90,19 @@ def events(
             raise interrupt if process.finished else as_cancelled(interrupt)
 
 
-def as_cancelled[E: BaseException](error: E) -> E | Cancelled:
-    """Ctrl-C's exception as ours; any other as it is."""
-    if not isinstance(error, KeyboardInterrupt) or isinstance(error, Cancelled):
-        return error
-    cancelled = Cancelled("the encode was cancelled")
-    cancelled.__cause__ = error
-    return cancelled
-
-
 @contextmanager
-def _started(job: dict[str, Any]) -> Iterator[_Process]:
+def _started(job: Job, log: Log) -> Iterator[_Process]:
     """A process that is gone when the block ends, however that comes about."""
     if not sys.executable:
         raise SetupError("a script needs a process of its own, and this program does not say which Python it is")
     ours, theirs = os.pipe()
+    output = subprocess.PIPE if job.quiet else None
     try:
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOTSTRAP],
             stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT if job.quiet else None,
             pass_fds=(theirs,),
             # Ctrl-C is for this process, which then tells the other one.
             process_group=0,
@@ -107,20 +112,25 @@ def _started(job: dict[str, Any]) -> Iterator[_Process]:
         raise
     finally:
         os.close(theirs)
-    process = _Process(child, ours)
+    process = _Process(child, ours, log)
     try:
-        process.send(json.dumps({**job, "answers": theirs}))
+        process.send(json.dumps({**job.to_wire(), "answers": theirs}))
         yield process
     finally:
         process.stop()
 
 
 class _Process:
-    def __init__(self, child: subprocess.Popen[bytes], answers: int) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], answers: int, log: Log) -> None:
         self._child = child
         self._answers = answers
+        self._log = log
         self._ready = select.poll()
         self._ready.register(answers, select.POLLIN)
+        # What it prints, where that is for the log.
+        self._printed = _Printed(child.stdout.fileno(), log) if child.stdout is not None else None
+        if self._printed is not None:
+            self._ready.register(self._printed.pipe, select.POLLIN)
         self._rest = b""
         # While it evaluates the script, nothing is lost when it is killed.
         self._works = False
@@ -160,6 +170,9 @@ class _Process:
                 return str(message["report"])
             if "error" in message:
                 raise from_wire(message["error"])
+            if "log" in message:
+                self._log.take(*message["log"])
+                continue
             self._works = True
             if "event" in message:
                 yield message["event"]
@@ -179,7 +192,11 @@ class _Process:
         while b"\n" not in self._rest:
             # Asked first: what it said before it ended can be read by now.
             ended = self._exit_code() is not None
-            if not self._ready.poll(0 if ended else _POLL * 1000):
+            ready = {pipe for pipe, _ in self._ready.poll(0 if ended else _POLL * 1000)}
+            if self._printed is not None and self._printed.pipe in ready and not self._printed.read():
+                self._ready.unregister(self._printed.pipe)
+                self._printed = None
+            if self._answers not in ready:
                 # A program that the script has forked may hold its pipe open.
                 return b"" if ended else None
             part = os.read(self._answers, 1 << 16)
@@ -198,7 +215,12 @@ class _Process:
             how = f"ended with signal {-code} ({name})"
         else:
             how = f"ended with exit code {code}"
-        text = f"the process that evaluates the script {how}; its own words are on standard error"
+        words = "its own words are on standard error"
+        if self._child.stdout is not None:
+            if self._printed is not None:
+                self._printed.finish()
+            words = f"its last words were: {' / '.join(self._log.lines[-5:]) or 'none'}"
+        text = f"the process that evaluates the script {how}; {words}"
         error = make("ProcessError", text, {"exit_code": code})
         assert isinstance(error, ProcessError)
         return error
@@ -234,3 +256,44 @@ class _Process:
                 os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
             os.close(self._answers)
+            if self._printed is not None:
+                self._printed.finish()
+            if self._child.stdout is not None:
+                self._child.stdout.close()
+
+
+class _Printed:
+    """What a process prints, line by line into the log."""
+
+    def __init__(self, pipe: int, log: Log) -> None:
+        self.pipe = pipe
+        self._log = log
+        self._rest = b""
+        os.set_blocking(pipe, False)
+
+    def read(self) -> bool:
+        """Take what there is; False at the end."""
+        try:
+            part = os.read(self.pipe, 1 << 16)
+        except BlockingIOError:
+            return True
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        if not part or len(self._rest) > 1 << 16:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            # Of a bar that is drawn over and over, the last picture.
+            text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2].rstrip()
+            if text:
+                self._log.take("printed", text)
+        return bool(part)
+
+    def finish(self) -> None:
+        """Take what the process has left."""
+        # A program that has left its group may hold the pipe, and write for ever.
+        for _ in range(64):
+            try:
+                ready = select.select([self.pipe], [], [], 0)[0]
+            except ValueError:
+                return
+            if not ready or not self.read():
+                return

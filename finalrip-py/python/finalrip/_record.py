@@ -21,15 +21,16 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values that JSON can carry: paths and fractions as text, a range as a pair."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return {field.name: _plain(getattr(self, field.name)) for field in fields}
+        names = (field.name for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in names if not name.startswith("_")}
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{_cell(value)}</td></tr>"
             for name, value in self.to_dict().items()
-            if value not in (None, [], {}, "")
+            # Of a log a table would be made that hides the rest.
+            if value not in (None, [], {}, "") and name != "log"
         )
         return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
 

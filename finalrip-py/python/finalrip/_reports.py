@@ -38,6 +38,9 @@ class _FileReport(Record):
     """The file's size."""
     elapsed: float
     """Seconds that it took in all, after the script was evaluated."""
+    log: tuple[str, ...]
+    """What the encoder and the library logged, oldest first: the last thousand lines. With `quiet`, what the script and its
+    encoder printed as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,6 @@ class RipReport(_FileReport):
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Self:
         streams = tuple(StreamReport.from_wire(stream) for stream in wire["streams"])
-        report = super().from_wire({**wire, "streams": []})
+        report = super().from_wire({"log": [], **wire, "streams": []})
         object.__setattr__(report, "streams", streams)
         return report

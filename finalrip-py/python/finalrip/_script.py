@@ -6,13 +6,17 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ._errors import ClipError, ScriptError, SettingError, make
+from ._settings import path as absolute
+from ._settings import refuse, whole, whole_or_none
 
 if TYPE_CHECKING:
     import vapoursynth as vs
+else:
+    from ._lazy import vs
 
 SOURCE_VARIABLE = "FINALRIP_SOURCE"
 
@@ -26,6 +30,15 @@ class Script:
     source: str | None
     args: dict[str, str]
     output_index: int
+    threads: int | None = None
+    """The core's filter threads; None: one for each logical processor."""
+    cache: int | None = None
+    """The size of the core's frame cache, in MiB, above which it gives memory back; None: VapourSynth's own."""
+
+    def with_core(self, threads: object, cache: object) -> Script:
+        """As it is, for a core with these settings."""
+        threads, cache = whole_or_none("threads", threads, 1), whole_or_none("cache", cache, 1)
+        return replace(self, threads=threads, cache=cache)
 
     @property
     def name(self) -> str:
@@ -47,10 +60,12 @@ def as_script(
     else:
         kind = type(script).__name__
         raise TypeError(f"a clip must be a vapoursynth.VideoNode, a script's path or a script's text, not {kind}")
+    if args is not None and not isinstance(args, Mapping):
+        raise refuse("args", args, "a mapping of names to values")
     if any(not isinstance(name, str) or not isinstance(value, str) for name, value in (args or {}).items()):
         raise SettingError("args cannot be used: names and values must be text, as vspipe --arg sets them")
-    where = None if source is None else os.path.abspath(os.fspath(source))
-    return Script(text, path, where, dict(args or {}), output_index)
+    where = None if source is None else absolute("source", source)
+    return Script(text, path, where, dict(args or {}), whole("output_index", output_index, 0))
 
 
 def _read(path: str) -> str:
@@ -76,6 +91,10 @@ def evaluate(script: Script) -> vs.VideoNode:
     try:
         import vapoursynth as vs
 
+        if script.threads is not None:
+            vs.core.num_threads = script.threads
+        if script.cache is not None:
+            vs.core.max_cache_size = script.cache
         exec(compile(script.text, script.name, "exec", dont_inherit=True), namespace)
     except SystemExit as error:
         raise _failed(script, f"it called exit({error.code!r})") from None

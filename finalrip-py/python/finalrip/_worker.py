@@ -8,13 +8,17 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _finalrip
 from ._errors import to_wire
-from ._finalrip import CancelToken
+from ._finalrip import CancelToken, Source
 from ._live import source_of
+from ._range import within
 from ._script import Script, evaluate
+
+if TYPE_CHECKING:
+    from ._environments import Evaluations
 
 
 class _Caller:
@@ -55,6 +59,10 @@ class _Caller:
         self.tell({"event": text})
         self._answered.acquire()
 
+    def log(self, level: str, line: str) -> None:
+        """Hand a line of the log over; nobody answers it."""
+        self.tell({"log": [level, line]})
+
     def tell(self, message: dict[str, Any]) -> None:
         try:
             print(json.dumps(message), file=self._answers, flush=True)
@@ -86,12 +94,26 @@ def _end() -> None:
 
 def _work(job: dict[str, Any], cancel: CancelToken, caller: _Caller) -> str:
     script = Script(**job["script"])
-    live = source_of(evaluate(script))
+    settings = job["settings"]
+    again = _evaluations(script) if settings.get("per_worker") else None
+    node, live = again.first() if again is not None else _evaluated(script)
+    stretch = within(settings["range"], node.num_frames)
     caller.started()
-    settings = json.dumps(job["settings"])
+    text = json.dumps({**settings, "range": stretch})
     if job["work"] == "encode":
-        return _finalrip.encode(live, job["command"], job["output"], settings, cancel, caller.event)
+        return _finalrip.encode(live, job["command"], job["output"], text, cancel, caller.log, caller.event)
     arguments = [*script.args.items(), ("output", str(script.output_index))]
-    return _finalrip.rip(
-        live, script.text, arguments, job["command"], job["output"], settings, cancel, caller.event
-    )
+    rip = (live, script.text, arguments, job["command"], job["output"], text, cancel, caller.log)
+    return _finalrip.plan(*rip) if job["work"] == "plan" else _finalrip.rip(*rip, caller.event, again)
+
+
+def _evaluated(script: Script) -> tuple[Any, Source]:
+    node = evaluate(script)
+    return node, source_of(node)
+
+
+def _evaluations(script: Script) -> Evaluations:
+    # Only where it is needed: it loads VapourSynth, before the script could see to its plugins.
+    from ._environments import Evaluations
+
+    return Evaluations(script)
