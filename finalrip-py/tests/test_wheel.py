@@ -162,3 +162,12 @@ def test_a_library_of_nobody_stops_the_build(wheel: Wheel, tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "libnobody.so.1" in done.stderr and "Traceback" not in done.stderr
     assert copy.read_bytes() == before
+
+
+def test_importing_it_loads_little() -> None:
+    """What only some calls need is loaded by these: an event loop, HTTP, VapourSynth itself."""
+    code = "import sys; before = set(sys.modules); import finalrip; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "finalrip" in loaded
+    assert not loaded & {"asyncio", "http", "ssl", "email", "urllib3", "vapoursynth", "numpy", "tqdm", "argparse", "multiprocessing"}
