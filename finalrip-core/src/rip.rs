@@ -26,7 +26,7 @@ use crate::container::{MergeOptions, output_error};
 use crate::convert::RAV1E;
 use crate::encode::Options;
 use crate::encode::job::Job;
-use crate::encoder::command::{EncodeCommand, EncoderChoice};
+use crate::encoder::command::{EncodeCommand, EncoderChoice, StreamPart};
 use crate::error::{Error, Result};
 use crate::script::{Script, from_working_folder};
 use crate::supervise::{call_back, supervise};
@@ -266,7 +266,14 @@ impl RipJob {
         if rip.options.slice && !kept.is_empty() {
             tracing::warn!("the command's {} looks at several frames: the clip is not divided", kept.join(", "));
         }
-        let slices = rip.options.slice && kept.is_empty();
+        let counted = rip.command.unshiftable();
+        if rip.options.slice && !counted.is_empty() {
+            tracing::warn!(
+                "the command's {} counts the whole video's frames: the clip is not divided",
+                counted.join(", ")
+            );
+        }
+        let slices = rip.options.slice && kept.is_empty() && counted.is_empty();
         let chunk_command = chunk_command(&rip.command, &output.encoder, slices);
         let (script, command, options) = (rip.script.clone(), rip.command.clone(), rip.options.clone());
         Ok(Self { script, command, source, options, output, chunk_command, slices })
@@ -312,7 +319,8 @@ impl RipJob {
             progress_interval: self.options.progress_interval,
             ..Options::default()
         };
-        let mut command = self.chunk_command.clone();
+        let before = range.start.saturating_sub(self.options.range.map_or(0, |whole| whole.start));
+        let mut command = self.chunk_command.for_part(StreamPart { before, length: range.len() });
         if let Some(threads) = threads {
             share::limit_threads(&mut command, &self.output.encoder, threads);
         }

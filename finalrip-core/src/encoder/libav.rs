@@ -5,7 +5,7 @@ use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::picture::Picture;
 
-use super::{Encoder, EncoderError, Received, VideoParameters, hdr};
+use super::{Encoder, EncoderError, Received, VideoParameters, faults, hdr, ignored};
 
 /// An encoder of libav, opened as the ffmpeg program opens it.
 #[derive(Debug)]
@@ -27,9 +27,17 @@ impl LibavEncoder {
     ) -> Result<Self, EncoderError> {
         let codec = Codec::encoder(name)
             .ok_or_else(|| EncoderError::plain(format!("the linked libav has no video encoder {name}")))?;
-        let options = hdr::with_metadata(name, options, &video.hdr);
+        let all = hdr::with_metadata(name, options, &video.hdr);
         let log = LogTail::default();
-        let context = CodecContext::open(codec, video, &options, &log)?;
+        let context = CodecContext::open(codec, video, &all, &log)?;
+        let wrong = faults::find(name, options, (video.format.depth(), context.printed())).or_else(|| {
+            let lines = log.lines();
+            let warning = ignored::find(name, options, &lines)?;
+            Some(format!("it does not do what the command asks for: {warning}"))
+        });
+        if let Some(message) = wrong {
+            return Err(EncoderError { message, log: Vec::new() });
+        }
         let stream = context.stream(&video.hdr).map_err(|code| EncoderError::plain(code.to_string()))?;
         Ok(Self { name: name.to_owned(), context, stream, log, first_pts: Vec::new() })
     }

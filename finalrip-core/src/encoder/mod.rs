@@ -2,7 +2,9 @@
 //! command line that chooses and configures one.
 
 pub mod command;
+mod faults;
 mod hdr;
+mod ignored;
 pub(crate) mod libav;
 pub(crate) mod rav1e;
 #[cfg(test)]

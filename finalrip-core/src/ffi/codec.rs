@@ -8,6 +8,7 @@ use ffmpeg_next::ffi as av;
 use super::frame::{AvFrame, av_rational, bytes_of, rational_or_unknown};
 use super::hdr::{RawContentLight, RawMasteringDisplay};
 use super::log::{LogScope, LogTail, forget_context, register_context};
+use super::stderr::Capture;
 use super::{AvError, Dictionary, c_string, text_from};
 use crate::encoder::{EncoderError, VideoParameters};
 use crate::frames::{FieldOrder, HdrMetadata};
@@ -345,6 +346,8 @@ pub(crate) struct CodecContext {
     log: LogTail,
     /// SVT-AV1 (1.4 at least) waits for ever in its own close unless it was told that the stream has ended.
     must_drain: bool,
+    /// What the encoder printed itself while it was opened.
+    printed: Vec<String>,
     /// Whether a frame went in: SVT-AV1 answers the end of an empty stream with nothing, and waits for ever then too.
     has_input: bool,
 }
@@ -366,7 +369,7 @@ impl CodecContext {
         // SAFETY: a static codec; returns null or a context that we own from here on.
         let raw = NonNull::new(unsafe { av::avcodec_alloc_context3(codec.0.as_ptr()) });
         let raw = raw.ok_or_else(|| refused(AvError::NO_MEMORY, log))?;
-        let mut context = Self { raw, log: log.clone(), must_drain: false, has_input: false };
+        let mut context = Self { raw, log: log.clone(), must_drain: false, printed: Vec::new(), has_input: false };
         register_context(context.raw.as_ptr().cast::<c_void>(), log);
         context.describe(codec, video);
         let mut dictionary = Dictionary::new(options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
@@ -374,8 +377,12 @@ impl CodecContext {
             // The ffmpeg program does this; a bare context would use one thread.
             dictionary.set("threads", "auto");
         }
+        let printed = Capture::begin();
         // SAFETY: an unopened context made for this codec, and a dictionary that libav replaces by what it left unused.
         let opened = unsafe { av::avcodec_open2(context.raw.as_ptr(), codec.0.as_ptr(), &raw mut dictionary.0) };
+        context.printed = printed.lines();
+        drop(printed);
+        log.keep(context.printed.iter().filter(|line| is_complaint(line)).cloned());
         AvError::check(opened).map_err(|code| refused(code, log))?;
         context.must_drain = codec.is_svt_av1();
         let unused = dictionary.keys();
@@ -436,6 +443,11 @@ impl CodecContext {
             unsafe { std::slice::from_raw_parts(entry.data, entry.size) }.to_vec()
         };
         entries.iter().map(|entry| (entry.type_, bytes(entry))).collect()
+    }
+
+    /// The lines that the encoder printed itself while it was opened, warnings and others.
+    pub(crate) fn printed(&self) -> &[String] {
+        &self.printed
     }
 
     /// `avctx->global_quality`, which ffmpeg copies into every frame.
@@ -518,6 +530,11 @@ fn field_order(order: FieldOrder, codec: Codec) -> av::AVFieldOrder {
 
 fn refused(code: AvError, log: &LogTail) -> EncoderError {
     EncoderError { message: code.to_string(), log: log.take() }
+}
+
+/// Whether a line that an encoder printed itself is a warning or an error: `x265 [warning]: …`, `Svt[warn]: …`.
+fn is_complaint(line: &str) -> bool {
+    ["[warning]:", "[error]:", "[warn]:", "[fatal]:"].iter().any(|mark| line.contains(mark))
 }
 
 /// libx264, libx265 and libsvtav1 only warn about a key or value of `-x264-params` and its like that they cannot read,

@@ -46,6 +46,11 @@ impl LogTail {
         lines.push_back(line.to_owned());
     }
 
+    /// Keeps lines that came on another way.
+    pub(crate) fn keep(&self, lines: impl Iterator<Item = String>) {
+        lines.for_each(|line| self.push(&line));
+    }
+
     /// The lines kept so far, oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

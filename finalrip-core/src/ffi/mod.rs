@@ -21,6 +21,7 @@ pub(crate) mod options;
 pub(crate) mod output;
 pub(crate) mod parameters;
 pub(crate) mod pixel_format;
+mod stderr;
 pub(crate) mod subtitle;
 pub(crate) mod vapoursynth;
 

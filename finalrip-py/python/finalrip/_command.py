@@ -42,8 +42,8 @@ _SINGLE = {
 class EncodeCommand(Record):
     """An encode command, read and checked: which encoder, its options, and what happens before and after it.
 
-    Two dialects are understood: ffmpeg's, and the encoders' own (`x264`, `x265`, `SvtAv1EncApp`, `rav1e`, ...). The text is
-    split as a shell would split it and never given to one.
+    Two dialects are understood: ffmpeg's, and the encoders' own (`x264`, `x265`, `SvtAv1EncApp`, `rav1e`,
+    `aomenc`, `vpxenc`). The text is split as a shell would split it and never given to one.
 
     >>> command = EncodeCommand.parse("ffmpeg -i - -c:v libx265 -crf 16 -preset slow out.mkv")
     >>> command.encoder, command.options["crf"], command.output

@@ -47,8 +47,8 @@ pub enum CommandError {
 
     /// The first word is neither an option nor a program whose options are understood.
     #[error(
-        "it begins with `{name}`, which is not understood{}; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, or \
-         ffmpeg's options such as `-c:v libx265 -crf 16`", did_you_mean(.suggestion)
+        "it begins with `{name}`, which is not understood{}; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, aomenc, \
+         vpxenc, or ffmpeg's options such as `-c:v libx265 -crf 16`", did_you_mean(.suggestion)
     )]
     UnknownProgram {
         /// The first word.

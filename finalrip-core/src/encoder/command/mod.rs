@@ -3,7 +3,7 @@
 //! Two dialects are understood. **ffmpeg's**, with or without the leading `ffmpeg -i -`: options of the program that
 //! make sense for one video stream are read here, everything else is looked up in libav's own option system, so that
 //! no encoder's options are written down in this crate. And **the encoders' own** command lines (`x264`, `x265`,
-//! `SvtAv1EncApp`, `rav1e`), whose options are handed to the same encoders through libav. Both become the same
+//! `SvtAv1EncApp`, `rav1e`, `aomenc`, `vpxenc`), whose options are handed to the same encoders through libav. Both become the same
 //! [`EncodeCommand`]. The text is split as a shell would split it and never given to one.
 //!
 //! Whatever is unknown, or would do something that is not done here, is an error: a command never means less than
@@ -14,13 +14,16 @@ mod ffmpeg;
 mod filters;
 mod native;
 mod options;
+pub(crate) mod params;
 pub(crate) mod rav1e_options;
+mod stream_frames;
 mod suggest;
 mod words;
 
 use serde::Serialize;
 
 pub use self::error::CommandError;
+pub(crate) use self::stream_frames::StreamPart;
 use crate::units::Rational;
 
 /// Which encoder a command chooses.
@@ -254,7 +257,7 @@ fn unknown_program(name: &str) -> CommandError {
     let suggestion = if is_encoder {
         Some(format!("-c:v {name}"))
     } else {
-        suggest::closest(name, ["ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e"])
+        suggest::closest(name, ["ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e", "aomenc", "vpxenc"])
     };
     CommandError::UnknownProgram { name: name.to_owned(), suggestion }
 }

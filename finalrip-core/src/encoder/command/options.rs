@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use super::rav1e_options;
 use super::suggest::closest;
-use super::{EncodeCommand, EncoderChoice, ffmpeg, set_option};
+use super::{EncodeCommand, EncoderChoice, ffmpeg, native, set_option};
 use crate::ffi::options::{self as libav, OptionInfo, ValueCheck};
 
 /// Gives an option to whatever takes it: the encoder, the container, the scaler, or several of them.
@@ -58,20 +58,14 @@ fn route_to_libav(command: &mut EncodeCommand, typed: &str, name: &str, value: &
     };
     take(&option, typed, value, || check_for(encoder.as_deref(), name, value))?;
     refuse_passes(typed, name, value)?;
+    native::refuse_inside(typed, name, value)?;
     set_option(&mut command.encoder_options, name, value, option.is_flags);
     Ok(true)
 }
 
-/// Refuses several passes where they are asked for inside another option.
+/// Refuses several passes.
 fn refuse_passes(typed: &str, name: &str, value: &str) -> Result<(), CommandError> {
-    let is_pass = |pair: &str| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, "1"));
-        ["pass", "stats"].contains(&key.trim()) && value.trim() != "0"
-    };
-    let asked = match name {
-        "flags" => value.split(['+', '-', '|']).any(|flag| ["pass1", "pass2"].contains(&flag.trim())),
-        _ => (name.ends_with("-params") || name == "x264opts") && value.split(':').any(is_pass),
-    };
+    let asked = name == "flags" && value.split(['+', '-', '|']).any(|flag| ["pass1", "pass2"].contains(&flag.trim()));
     let reason = "an encode reads the script once, so there is no second pass; choose a quality or a bitrate";
     if asked { Err(CommandError::not_here(typed, reason)) } else { Ok(()) }
 }

@@ -154,7 +154,7 @@ fn mistakes_are_named_with_the_right_spelling() {
         ("-c:v aac", "-c:v cannot be used here: aac does not encode video"),
         (
             "libx265 -crf 16",
-            "it begins with `libx265`, which is not understood; did you mean -c:v libx265?; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, or ffmpeg's options such as `-c:v libx265 -crf 16`",
+            "it begins with `libx265`, which is not understood; did you mean -c:v libx265?; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, aomenc, vpxenc, or ffmpeg's options such as `-c:v libx265 -crf 16`",
         ),
     ] {
         assert_eq!(message(text), expected, "{text}");
@@ -173,7 +173,7 @@ fn what_is_not_done_here_is_refused_with_a_reason() {
         ("ffmpeg -i - -vn o.mkv", "-vn", "leave out the video"),
         ("ffmpeg -i - -c:v libx264 -pass 1 o.mkv", "-pass", "no second pass"),
         ("ffmpeg -i - -c:v libx264 -flags +cgop+pass1 o.mkv", "-flags", "no second pass"),
-        ("ffmpeg -i - -c:v libx265 -x265-params crf=20:pass=2 o.mkv", "-x265-params", "no second pass"),
+        ("ffmpeg -i - -c:v libx265 -x265-params crf=20:pass=2 o.mkv", "pass in -x265-params", "one pass"),
         ("ffmpeg -i - -c:v libx264 -force_key_frames 1 o.mkv", "-force_key_frames", "-g and -keyint_min"),
         ("ffmpeg -i - -c:v libx264 -map 1:a o.mkv", "-map", "one input"),
         ("ffmpeg -i - -c:v libx264 -b:v:1 4M o.mkv", "-b:v:1", "one stream"),
@@ -195,10 +195,10 @@ fn what_is_not_done_here_is_refused_with_a_reason() {
 fn no_soup_of_words_is_too_much() {
     #[rustfmt::skip]
     const PIECES: &[&str] = &[
-        "ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e", "-", "--", "-i", "-c:v", "-c:a", "-vf", "-b:v", "-b:v:1",
+        "ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e", "aomenc", "vpxenc", "-", "--", "-i", "-c:v", "-c:a", "-vf", "-b:v", "-b:v:1",
         "-crf", "-q:v", "-r", "-s", "-aspect", "-metadata:s:v", "-map", "-f", "-x265-params", "-svtav1-params",
         "-rav1e-params", "-flags", "-sws_flags", "-movflags", "-frames:v", "-tag:v", "-:", "-v:", "--crf", "--sar",
-        "--zones=", "-o", "-D", "-é", "libx264", "libx265", "libsvtav1", "ffv1", "rav1e", "copy", "hevc", "16", "-1",
+        "--zones=", "--zo", "--cq-level=9", "-x264opts", "zones=1,2,q=3/", "csv=a", "-o", "-D", "-é", "libx264", "libx265", "libsvtav1", "ffv1", "rav1e", "copy", "hevc", "16", "-1",
         "1e999", "NaN", "0x7fffffffffffffff", "4M", "16:9", "1/0", "while(1,1)", "(((((", "a=b", "crf=18", "x=y:z",
         "+faststart", "hd720", "'un closed", "\"", "\\", "日本", "a b", "out.mkv", "", "=", ":", "--=", "-=",
     ];

@@ -2,28 +2,30 @@
 //! counterpart in libav's options or in the command itself goes there, what the encoder's library parses goes into the
 //! wrapper's `…-params`, and what needs a file, a second pass or another input is refused.
 
+mod aomenc;
 mod colour;
+mod inside;
 mod rav1e;
 mod svtav1;
+mod vpxenc;
+mod webm;
 mod x264;
 mod x265;
 
+pub(super) use self::inside::refuse_inside;
 use super::error::CommandError;
+use super::params::escape;
 use super::suggest::closest;
 use super::{EncodeCommand, EncoderChoice, options};
 use crate::ffi::options as libav;
 
 /// Reads the words behind a tool's name; `None` when there is no such tool.
 pub(super) fn parse(program: &str, words: &[String]) -> Option<Result<EncodeCommand, CommandError>> {
-    let tool = match program {
-        "x264" | "x264-10bit" => &x264::TOOL,
-        "x265" | "x265-10bit" => &x265::TOOL,
-        "SvtAv1EncApp" => &svtav1::TOOL,
-        "rav1e" => &rav1e::TOOL,
-        _ => return None,
-    };
-    Some(Reader::new(tool).read(words))
+    let name = program.strip_suffix("-10bit").filter(|name| name.starts_with("x26")).unwrap_or(program);
+    TOOLS.into_iter().find(|tool| tool.name == name).map(|tool| Reader::new(tool).read(words))
 }
+
+static TOOLS: [&Tool; 6] = [&x264::TOOL, &x265::TOOL, &svtav1::TOOL, &rav1e::TOOL, &aomenc::TOOL, &vpxenc::TOOL];
 
 /// A command-line encoder.
 struct Tool {
@@ -44,10 +46,35 @@ struct Tool {
     texts: &'static [&'static str],
     /// Everything that is not simply handed on.
     special: &'static [(&'static str, Takes, Act)],
+    /// Parameters whose value is one of these names, or else the name of a file.
+    names_or_files: &'static [(&'static str, &'static [&'static str])],
     /// Whether `-name` means `--name`.
     single_dash_names: bool,
+    /// How long names and their values are written.
+    long: Long,
     /// What is left to do when all options are read.
     finish: fn(&mut Reader) -> Result<(), CommandError>,
+}
+
+/// How a program reads `--name`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Long {
+    /// `--name value` or `--name=value`.
+    Whole,
+    /// The same, and any beginning of the name that no other option shares, as `getopt_long` does.
+    Abbreviated,
+    /// `--name=value` alone.
+    Attached,
+}
+
+impl Tool {
+    /// The long names of all options.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let negative = self.flags.iter().map(|flag| format!("no-{flag}"));
+        let lists = [self.flags, self.whole, self.numbers, self.texts].into_iter().flatten().copied();
+        let special = self.special.iter().map(|&(name, ..)| name);
+        negative.chain(lists.chain(special).map(str::to_owned))
+    }
 }
 
 /// What follows an option.
@@ -56,6 +83,8 @@ enum Takes {
     Nothing,
     /// A whole number, if one follows.
     MaybeWhole,
+    /// Any text, if it is attached.
+    MaybeText,
     Whole,
     Number,
     Text,
@@ -76,6 +105,8 @@ enum Act {
     Do(fn(&mut Reader, &Given<'_>) -> Result<(), CommandError>),
     /// It would do what is not done here.
     Refuse(&'static str),
+    /// Likewise, unless its number is 0.
+    RefuseUnlessZero(&'static str),
 }
 
 /// An option as it was given.
@@ -110,6 +141,8 @@ struct Reader {
     /// rav1e's `--frame-rate` and `--time-scale`, which make one rate.
     frame_rate: Option<i64>,
     time_scale: Option<i64>,
+    /// aomenc's and vpxenc's, of which libav's options are made when all of it is known.
+    rate_control: webm::RateControl,
 }
 
 impl Reader {
@@ -122,11 +155,15 @@ impl Reader {
             colour_family: None,
             frame_rate: None,
             time_scale: None,
+            rate_control: webm::RateControl::default(),
         }
     }
 
     fn read(mut self, words: &[String]) -> Result<EncodeCommand, CommandError> {
-        self.command.encoder = options::choose_encoder(self.tool.name, self.tool.encoder)?;
+        self.command.encoder = match self.tool.name {
+            "vpxenc" => vpxenc::encoder(words)?,
+            name => options::choose_encoder(name, self.tool.encoder)?,
+        };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             match word.strip_prefix('-') {
@@ -167,7 +204,33 @@ impl Reader {
             None => (option, None),
         };
         let typed = typed.split('=').next().unwrap_or(typed);
-        self.option(typed, name, attached, rest)
+        let mut none = [].iter();
+        match self.tool.long {
+            Long::Whole => self.option(typed, name, attached, rest),
+            Long::Attached => self.option(typed, name, attached, &mut none),
+            Long::Abbreviated if self.find(name).is_none() => {
+                let full = self.abbreviated(typed, name)?;
+                self.option(typed, &full, attached, rest)
+            }
+            Long::Abbreviated => self.option(typed, name, attached, rest),
+        }
+    }
+
+    /// The one option whose name begins so.
+    fn abbreviated(&self, typed: &str, beginning: &str) -> Result<String, CommandError> {
+        let mut names: Vec<String> = self.tool.names().filter(|name| name.starts_with(beginning)).collect();
+        names.sort_unstable();
+        names.dedup();
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => Err(self.unknown(typed, beginning)),
+            names => {
+                let shown: Vec<String> = names.iter().take(4).map(|name| format!("--{name}")).collect();
+                let more = if names.len() > shown.len() { " or others" } else { "" };
+                let reason = format!("it may mean {}{more}; write the name out", shown.join(" or "));
+                Err(CommandError::not_here(typed, reason))
+            }
+        }
     }
 
     /// `-x value`, `-xvalue` or `-x`.
@@ -209,6 +272,7 @@ impl Reader {
                 let is_number = rest.as_slice().first().is_some_and(|word| word.parse::<u32>().is_ok());
                 if is_number { rest.next().map_or("", String::as_str) } else { "" }
             }
+            (Takes::MaybeText, None) => "",
             (_, None) => rest.next().ok_or_else(|| CommandError::missing_value(typed))?,
         };
         let given = Given { typed, name, value };
@@ -239,15 +303,20 @@ impl Reader {
                 self.libav_option(given.typed, option, &colour::libav_value(option, given.value))?;
                 param.map_or(Ok(()), |param| self.param(given.typed, param, given.value))
             }
+            Act::RefuseUnlessZero(_) if given.value.parse() == Ok(0) => Ok(()),
             Act::Unused => Ok(()),
             Act::Do(action) => action(self, given),
-            Act::Refuse(reason) => Err(CommandError::not_here(given.typed, reason)),
+            Act::Refuse(reason) | Act::RefuseUnlessZero(reason) => Err(CommandError::not_here(given.typed, reason)),
         }
     }
 
     /// Hands a parameter to the library. A flag's value is 1, also that of `no-…`, which the libraries turn round.
     fn param(&mut self, typed: &str, name: &str, value: &str) -> Result<(), CommandError> {
         let value = if value.is_empty() { "1" } else { value };
+        let known = self.tool.names_or_files.iter().find(|(known, _)| *known == name);
+        if let Some(reason) = known.and_then(|(_, names)| inside::foreign(value, names)) {
+            return Err(CommandError::not_here(typed, reason));
+        }
         if self.command.encoder == EncoderChoice::Rav1e {
             super::rav1e_options::Rav1eOptions::default().set_key(typed, name, value)?;
         }
@@ -260,7 +329,8 @@ impl Reader {
         if options::route_to_encoder(&mut self.command, typed, name, value)? {
             return Ok(());
         }
-        Err(CommandError::not_here(typed, format!("this build's {} has no -{name}", self.tool.encoder)))
+        let encoder = self.command.encoder_name().unwrap_or(self.tool.encoder);
+        Err(CommandError::not_here(typed, format!("this build's {encoder} has no -{name}")))
     }
 
     fn hand_over_params(&mut self) -> Result<(), CommandError> {
@@ -274,7 +344,11 @@ impl Reader {
 
     fn unknown(&self, typed: &str, name: &str) -> CommandError {
         let tool = self.tool;
-        let special = tool.special.iter().filter(|(.., act)| !matches!(act, Act::Refuse(_))).map(|&(name, ..)| name);
+        let special = tool
+            .special
+            .iter()
+            .filter(|(.., act)| !matches!(act, Act::Refuse(_) | Act::RefuseUnlessZero(_)))
+            .map(|&(name, ..)| name);
         let lists = [tool.flags, tool.whole, tool.numbers, tool.texts].into_iter().flatten().copied();
         // Of `--no-…` the rest is compared, and `no-` kept.
         let (no, wanted) = name.strip_prefix("no-").map_or(("", name), |rest| ("no-", rest));
@@ -289,20 +363,8 @@ fn check_number(takes: Takes, given: &Given<'_>) -> Result<(), CommandError> {
         Takes::Number if given.value.parse().is_ok_and(f64::is_finite) => Ok(()),
         Takes::Number => Err(given.bad_value("a number")),
         Takes::Text if given.value.is_empty() => Err(CommandError::missing_value(given.typed)),
-        Takes::Text | Takes::Nothing | Takes::MaybeWhole => Ok(()),
+        Takes::Text | Takes::Nothing | Takes::MaybeWhole | Takes::MaybeText => Ok(()),
     }
-}
-
-/// Writes a key or value so that libav's dictionary parser reads it back.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\\' | '\'' | ':' | '=') || character.is_ascii_whitespace() {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 // What several tools have in common.
@@ -338,6 +400,17 @@ fn rate(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
 fn depth(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     let depth = given.value.parse().ok().filter(|depth: &u8| [8, 10, 12].contains(depth));
     reader.command.bit_depth = Some(depth.ok_or_else(|| given.bad_value("8, 10 or 12"))?);
+    Ok(())
+}
+
+/// `--passes=1`, which is what happens anyway.
+fn one_pass(_: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
+    if given.value == "1" { Ok(()) } else { Err(CommandError::not_here(given.typed, SEVERAL_PASSES)) }
+}
+
+/// A flag with a container's name.
+fn container(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
+    reader.command.format = Some(given.name.to_owned());
     Ok(())
 }
 

@@ -1,14 +1,16 @@
 //! rav1e's command line, as of its releases 0.5 to 0.8.
 
 use super::Takes::{Nothing, Text, Whole};
-use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
+use super::{Act, CommandError, Given, Long, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
 use crate::units::Rational;
 
 pub(super) static TOOL: Tool = Tool {
     name: "rav1e",
     encoder: "rav1e",
     params: "rav1e-params",
+    names_or_files: &[],
     single_dash_names: false,
+    long: Long::Whole,
     finish: rate,
     short: &[
         ('o', "output"),

@@ -1,13 +1,15 @@
 //! SvtAv1EncApp's command line, as of its releases 1.4 to 3.1. Nearly every option takes a value.
 
 use super::Takes::{MaybeWhole, Number, Text, Whole};
-use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE, libav};
+use super::{Act, CommandError, Given, Long, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE, libav};
 
 pub(super) static TOOL: Tool = Tool {
     name: "SvtAv1EncApp",
     encoder: "libsvtav1",
     params: "svtav1-params",
+    names_or_files: &[],
     single_dash_names: true,
+    long: Long::Whole,
     finish: levels_of_app,
     short: &[
         ('i', "input"),
@@ -48,7 +50,7 @@ const NUMBERS: &[&str] = &["crf", "qp-scale-compress-strength", "ac-bias", "psy-
 
 #[rustfmt::skip]
 const TEXTS: &[&str] = &[
-    "rc", "keyint", "tune", "profile", "level", "tier", "asm", "qindex-offsets", "chroma-qindex-offsets",
+    "rc", "keyint", "tune", "profile", "tier", "asm", "qindex-offsets", "chroma-qindex-offsets",
     "lambda-scale-factors", "mastering-display", "content-light", "frame-resz-events", "frame-resz-kf-denoms",
     "frame-resz-denoms",
 ];
@@ -59,6 +61,7 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("output", Text, Act::Do(super::output)),
     ("frames", Whole, Act::Do(super::frames)),
     ("svtav1-params", Text, Act::Do(params)),
+    ("level", Number, Act::Do(level)),
     ("level-of-parallelism", Whole, Act::Param(Some("lp"))),
     ("color-primaries", Text, Act::Colour("color_primaries", Some("color-primaries"))),
     ("transfer-characteristics", Text, Act::Colour("color_trc", Some("transfer-characteristics"))),
@@ -113,6 +116,14 @@ fn levels_of_app(reader: &mut Reader) -> Result<(), CommandError> {
         _ => "3",
     };
     reader.param("--hierarchical-levels", "hierarchical-levels", levels)
+}
+
+/// The program takes `4.0`, the library `40`.
+fn level(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
+    let level = given.value.parse().ok().map(|level: f64| (level * 10.0).round());
+    let level = level.filter(|level| *level == 0.0 || (20.0..=73.0).contains(level));
+    let level = level.ok_or_else(|| given.bad_value("a level from 2.0 to 7.3, or 0 for whatever is needed"))?;
+    reader.param(given.typed, "level", &level.to_string())
 }
 
 /// Pairs as the library takes them, among the other options.

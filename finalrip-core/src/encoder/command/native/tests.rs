@@ -106,7 +106,7 @@ fn colours_reach_the_container_as_well() {
         ("color_trc", "gamma22"),
         ("color_range", "pc"),
         ("aspect", "1:1"),
-        ("x264-params", "colormatrix=GBR:transfer=bt470m:fullrange=1"),
+        ("x264-params", "colormatrix=GBR:transfer=bt470m:fullrange=on"),
     ];
     assert_eq!(options(text), pairs(&expected));
     let text = "rav1e - --primaries BT2020 --transfer HLG --matrix BT2020NCL --range Full -o OUT";
@@ -171,17 +171,131 @@ fn mistakes_are_named_with_the_right_spelling() {
         ("rav1e - --quantiser 80 -o a", "unknown option --quantiser; did you mean --quantizer?"),
         (
             "x256 --crf 16",
-            "it begins with `x256`, which is not understood; did you mean x265?; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, or ffmpeg's options such as `-c:v libx265 -crf 16`",
+            "it begins with `x256`, which is not understood; did you mean x265?; begin with ffmpeg, x264, x265, SvtAv1EncApp, rav1e, aomenc, vpxenc, or ffmpeg's options such as `-c:v libx265 -crf 16`",
         ),
     ] {
         assert_eq!(EncodeCommand::parse(text).unwrap_err().to_string(), message, "{text}");
     }
 }
 
+#[test]
+fn a_name_may_be_shortened_where_the_program_takes_that() {
+    for (short, long) in [
+        ("x265 --level 4.1 --bitr 500 --no-sa -", None),
+        ("x265 --level 4.1 --bitr 500 --no-open -", Some("x265 --level-idc 4.1 --bitrate 500 --no-open-gop -")),
+        ("x264 --bitr=500 --keyi 24 --no-mbt -", Some("x264 --bitrate=500 --keyint 24 --no-mbtree -")),
+        // The whole name goes before longer ones.
+        ("x264 --level 4.1 --ref 3 --no-psy -", Some("x264 --level 4.1 --ref 3 --no-psy -")),
+    ] {
+        match long {
+            Some(long) => assert_eq!(options(short), options(long), "{short}"),
+            None => assert_eq!(
+                EncodeCommand::parse(short).unwrap_err().to_string(),
+                "--no-sa cannot be used here: it may mean --no-sao or --no-sao-non-deblock; write the name out"
+            ),
+        }
+    }
+    for text in ["SvtAv1EncApp -i - --pres 6", "rav1e - --spee 6 -o a", "aomenc --cpu=6 -o a -", "x264 --zzz -"] {
+        let error = EncodeCommand::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with("unknown option"), "{text}: {error}");
+    }
+    let error = EncodeCommand::parse("x265 --qpf a -").unwrap_err().to_string();
+    assert_eq!(error, "--qpf cannot be used here: no other files are read");
+}
+
+#[test]
+fn levels_and_ranges_are_what_the_programs_take() {
+    for (text, expected) in [("4.0", "level=40"), ("4", "level=40"), ("5.1", "level=51"), ("0", "level=0")] {
+        let options = without_default_levels(options(&format!("SvtAv1EncApp -i - --level {text} -b o.ivf")));
+        assert_eq!(options, pairs(&[("svtav1-params", expected)]));
+    }
+    assert!(EncodeCommand::parse("SvtAv1EncApp -i - --level 40").is_err(), "the program takes no such level either");
+    for (text, range, full) in [("tv", "tv", "off"), ("pc", "pc", "on")] {
+        let expected = [("color_range", range), ("x264-params", &format!("fullrange={full}"))];
+        assert_eq!(options(&format!("x264 --range {text} -")), pairs(&expected));
+    }
+    assert_eq!(options("x264 --range auto -"), []);
+}
+
+#[test]
+fn what_crashes_the_library_is_refused_in_both_dialects() {
+    for text in [
+        "x265 --frame-dup -",
+        "x265 --dup-threshold 50 -",
+        "x265 --no-copy-pic -",
+        "-c:v libx265 -x265-params frame-dup=1",
+        "-c:v libx265 -x265-params no_frame_dup=0",
+        "-c:v libx265 -x265-params dup-threshold=50",
+        "-c:v libx265 -x265-params copy-pic=0",
+        "-c:v libx265 -x265-params ctu-info=2",
+    ] {
+        let error = EncodeCommand::parse(text).unwrap_err().to_string();
+        assert!(error.contains("cannot be used here"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn aomenc_and_vpxenc_become_options_of_libav() {
+    for (text, encoder, expected) in [
+        (
+            "aomenc --passes=1 --good --cpu-used=6 --end-usage=q --cq-level=30 --row-mt=1 --tune=ssim -t 4 -o OUT.webm -",
+            "libaom-av1",
+            vec![
+                ("usage", "good"),
+                ("cpu-used", "6"),
+                ("threads", "4"),
+                ("crf", "30"),
+                ("b", "0"),
+                ("aom-params", "row-mt=1:tune=ssim"),
+            ],
+        ),
+        ("aomenc -o OUT -", "libaom-av1", vec![("cpu-used", "0"), ("b", "256000")]),
+        (
+            "aomenc --end-usage=cbr --target-bitrate=800 --buf-sz=2000 --kf-max-dist=48 --cpu-used=8 - -o OUT",
+            "libaom-av1",
+            vec![
+                ("g", "48"),
+                ("cpu-used", "8"),
+                ("b", "800000"),
+                ("minrate", "800000"),
+                ("maxrate", "800000"),
+                ("bufsize", "1600000"),
+            ],
+        ),
+        (
+            "vpxenc --codec=vp9 --end-usage=cq --cq-level=20 --target-bitrate=900 --best --bias-pct=75 -o OUT -",
+            "libvpx-vp9",
+            vec![("deadline", "best"), ("qcomp", "0.75"), ("cpu-used", "0"), ("crf", "20"), ("b", "900000")],
+        ),
+        ("vpxenc --codec=vp8 --cpu-used=4 -o OUT -", "libvpx", vec![("cpu-used", "4"), ("b", "256000")]),
+    ] {
+        assert_eq!(parse(text).encoder_name(), Some(encoder), "{text}");
+        assert_eq!(options(text), pairs(&expected), "{text}");
+    }
+    let command = parse("aomenc --ivf --fps=24000/1001 --limit=10 -b 10 --skip=0 -o OUT -");
+    assert_eq!((command.format(), command.frame_limit(), command.bit_depth()), (Some("ivf"), Some(10), Some(10)));
+    assert_eq!(command.input_rate(), Rational::new(24000, 1001));
+    for (text, message) in [
+        ("aomenc --cpu-used 6 -o a -", "--cpu-used needs a value after it"),
+        ("aomenc --passes=2 -o a -", "--passes cannot be used here: an encode reads the script once"),
+        ("aomenc --skip=5 -o a -", "--skip cannot be used here: a part of the clip"),
+        ("aomenc --resize-mode=1 -o a -", "--resize-mode cannot be used here: pictures of another size"),
+        ("aomenc --film-grain-table=a -o a -", "--film-grain-table cannot be used here: no other files are read"),
+        ("aomenc --codec=vp9 -o a -", "--codec cannot be `vp9`; allowed: av1"),
+        ("vpxenc --codec=av1 -o a -", "--codec cannot be `av1`; allowed: vp8 or vp9"),
+        ("vpxenc --min-gf-interval=4 -o a -", "--min-gf-interval cannot be used here: libav has no such setting"),
+        ("vpxenc --codec=vp8 --row-mt=1 -o a -", "--row-mt cannot be used here: this build's libvpx has no -row-mt"),
+        ("vpxenc --cpu-usd=2 -o a -", "unknown option --cpu-usd; did you mean --cpu-used?"),
+    ] {
+        let error = EncodeCommand::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{text}: {error}");
+    }
+}
+
 /// A name in two lists would be read by whichever comes first.
 #[test]
 fn every_option_is_in_one_list() {
-    for tool in [&super::x264::TOOL, &super::x265::TOOL, &super::svtav1::TOOL, &super::rav1e::TOOL] {
+    for tool in super::TOOLS {
         let lists = [tool.flags, tool.whole, tool.numbers, tool.texts].into_iter().flatten().copied();
         let mut names: Vec<_> = lists.chain(tool.special.iter().map(|&(name, ..)| name)).collect();
         names.sort_unstable();

@@ -1,14 +1,16 @@
 //! x264's command line, as of its revisions 3095 to 3198.
 
 use super::Takes::{Nothing, Text, Whole};
-use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
+use super::{Act, CommandError, Given, Long, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
 use crate::encoder::command::options;
 
 pub(super) static TOOL: Tool = Tool {
     name: "x264",
     encoder: "libx264",
     params: "x264-params",
+    names_or_files: &[("cqm", &["flat", "jvt"])],
     single_dash_names: false,
+    long: Long::Abbreviated,
     finish: pixel_format,
     short: &[
         ('o', "output"),
@@ -179,8 +181,8 @@ fn demuxer(_: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
 fn range(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     let full = match given.value {
         "auto" => return Ok(()),
-        "tv" => "0",
-        "pc" => "1",
+        "tv" => "off",
+        "pc" => "on",
         _ => return Err(given.bad_value("auto, tv or pc")),
     };
     reader.libav_option(given.typed, "color_range", given.value)?;

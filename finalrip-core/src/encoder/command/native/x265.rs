@@ -1,13 +1,15 @@
 //! x265's command line, as of its releases 3.5 to 4.1.
 
 use super::Takes::{MaybeWhole, Nothing, Number, Text, Whole};
-use super::{Act, CommandError, Given, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
+use super::{Act, CommandError, Given, Long, READS_FILE, Reader, SEVERAL_PASSES, Tool, WRITES_FILE};
 
 pub(super) static TOOL: Tool = Tool {
     name: "x265",
     encoder: "libx265",
     params: "x265-params",
+    names_or_files: &[("scaling-list", &["off", "default"])],
     single_dash_names: false,
+    long: Long::Abbreviated,
     finish: depth_from_profile,
     short: &[
         ('o', "output"),
@@ -37,7 +39,7 @@ pub(super) static TOOL: Tool = Tool {
 
 #[rustfmt::skip]
 const FLAGS: &[&str] = &[
-    "field", "copy-pic", "ssim", "psnr", "high-tier", "uhd-bd", "allow-non-conformance", "wpp", "pmode", "pme",
+    "field", "ssim", "psnr", "high-tier", "uhd-bd", "allow-non-conformance", "wpp", "pmode", "pme",
     "ssim-rd", "rd-refine", "early-skip", "tskip-fast", "splitrd-skip", "weightp", "weightb", "cu-lossless",
     "signhide", "tskip", "rect", "amp", "limit-modes", "temporal-mvp", "hme", "strong-intra-smoothing",
     "constrained-intra", "cip", "b-intra", "fast-intra", "open-gop", "hist-scenecut", "fades",
@@ -45,7 +47,7 @@ const FLAGS: &[&str] = &[
     "aq-motion", "sbrc", "cutree", "rc-grain", "const-vbv", "sao", "sao-non-deblock", "limit-sao", "cll", "hdr10",
     "hdr-opt", "hdr10-opt", "repeat-headers", "info", "hrd", "idr-recovery-sei", "single-sei", "aud", "eob", "eos",
     "vui-timing-info", "vui-hrd-info", "opt-qp-pps", "opt-ref-list-length-pps", "multi-pass-opt-rps",
-    "opt-cu-delta-qp", "lowpass-dct", "frame-dup", "mcstf", "cu-stats", "vbv-live-multi-pass", "dynamic-refine",
+    "opt-cu-delta-qp", "lowpass-dct", "mcstf", "cu-stats", "vbv-live-multi-pass", "dynamic-refine",
     "alpha", "scc",
 ];
 
@@ -55,9 +57,9 @@ const WHOLE: &[&str] = &[
     "rd", "rdoq-level", "rskip", "rskip-edge-threshold", "nr-intra", "nr-inter", "max-merge", "ref",
     "limit-refs", "subme", "merange", "rdpenalty", "keyint", "min-keyint", "gop-lookahead", "scenecut", "radl",
     "rc-lookahead", "lookahead-slices", "lookahead-threads", "bframes", "bframe-bias", "b-adapt", "force-flush",
-    "bitrate", "qp", "vbv-maxrate", "vbv-bufsize", "chunk-start", "chunk-end", "aq-mode", "qg-size", "qpstep", "qpmin",
+    "bitrate", "qp", "vbv-maxrate", "vbv-bufsize", "aq-mode", "qg-size", "qpstep", "qpmin",
     "qpmax", "cbqpoffs", "crqpoffs", "selective-sao", "min-luma", "max-luma", "hash", "atc-sei", "pic-struct",
-    "log2-max-poc-lsb", "dup-threshold", "scenecut-aware-qp",
+    "log2-max-poc-lsb", "scenecut-aware-qp",
 ];
 
 #[rustfmt::skip]
@@ -75,6 +77,9 @@ const TEXTS: &[&str] = &[
 ];
 
 const DOLBY_VISION: &str = "Dolby Vision metadata is a file of its own, which is not read";
+/// SIGILL or SIGSEGV, seen with 3.5: it takes back pictures that its own program still has.
+const DUPLICATES: &str = "libx265 crashes when it looks for repeated frames and is not driven by its own program";
+const NO_COPY: &str = "libx265 would read pictures that libav has freed by then";
 const ANALYSIS: &str = "analysis is not kept from one encode to the next";
 
 const SPECIAL: &[(&str, super::Takes, Act)] = &[
@@ -116,6 +121,14 @@ const SPECIAL: &[(&str, super::Takes, Act)] = &[
     ("slow-firstpass", Nothing, Act::Unused),
     ("no-slow-firstpass", Nothing, Act::Unused),
     ("recon-depth", Whole, Act::Unused),
+    ("frame-dup", Nothing, Act::Refuse(DUPLICATES)),
+    ("no-frame-dup", Nothing, Act::Param(None)),
+    // Turns frame-dup on.
+    ("dup-threshold", Whole, Act::Refuse(DUPLICATES)),
+    ("copy-pic", Nothing, Act::Param(None)),
+    ("no-copy-pic", Nothing, Act::Refuse(NO_COPY)),
+    ("chunk-start", Whole, Act::Refuse(super::PART_OF_CLIP)),
+    ("chunk-end", Whole, Act::Refuse(super::PART_OF_CLIP)),
     ("seek", Whole, Act::Refuse(super::PART_OF_CLIP)),
     ("frame-skip", Whole, Act::Refuse(super::PART_OF_CLIP)),
     ("pass", Whole, Act::Refuse(SEVERAL_PASSES)),
