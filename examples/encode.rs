@@ -94,5 +94,6 @@ fn tell(report: &Report, json: bool) -> Result<()> {
         report.duration,
         report.bitrate / 1000.0,
     );
+    report.notes.iter().for_each(|note| println!("  note: {note}"));
     Ok(())
 }

@@ -185,6 +185,7 @@ fn lasting(event: &RipEvent) -> Option<String> {
         RipEvent::TimingChanged { chunk } => {
             Some(format!("Chunk {chunk} shows a variable frame rate: starting again with the frames' own durations"))
         }
+        RipEvent::LengthDiffers(differs) => Some(format!("Warning: {differs}")),
         _ => None,
     }
 }

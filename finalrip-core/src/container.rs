@@ -2,8 +2,10 @@
 
 #[cfg_attr(not(any(test, feature = "tasks")), allow(dead_code, reason = "only the service cuts clips"))]
 pub(crate) mod cut;
+mod length;
 mod merge;
 mod partial;
+mod retime;
 mod streams;
 
 use std::collections::HashMap;
@@ -17,9 +19,11 @@ use crate::ffi::log::{LogScope, LogTail};
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
+pub(crate) use length::{PictureLength, picture_length};
 pub use merge::MergeOptions;
 pub(crate) use merge::{Excerpt, MergeProgress, MergeSettings, Merged, VideoTrack, merge};
 pub(crate) use partial::PartialFile;
+pub(crate) use retime::{Retimed, retime};
 pub use streams::{StreamAction, StreamKind, StreamReport};
 
 /// What a container is told before its header is written.

@@ -2,6 +2,7 @@
 
 pub(crate) mod job;
 pub(crate) mod pipeline;
+mod retime;
 
 use std::path::PathBuf;
 use std::sync::Arc;

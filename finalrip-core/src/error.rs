@@ -10,8 +10,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What failed, where, and what to do about it.
 ///
-/// `Display` prints one level; the cause, where there is one, is in [`std::error::Error::source`].
-#[derive(Debug, thiserror::Error)]
+/// `Display` prints one level; the cause, where there is one, is in [`std::error::Error::source`]. `Debug` prints the text
+/// and those of all causes, for people: it is what a `main` that returns this error shows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// VapourSynth cannot be started in this process: its library was not found, or it has no Python to run.
@@ -142,6 +143,13 @@ pub enum Error {
     Internal(String),
 }
 
+// By hand: a derived one would show field names and escaped line ends to whoever returns the error from `main`.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&chain(self))
+    }
+}
+
 // By hand: with thiserror's `from` the inner message, which the text holds already, would be the cause as well.
 impl From<CommandError> for Error {
     fn from(error: CommandError) -> Self {
@@ -161,4 +169,18 @@ fn indent(lines: &[String]) -> String {
 
 fn log_tail(lines: &[String]) -> String {
     if lines.is_empty() { String::new() } else { format!("\nits log:\n{}", indent(lines)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn main_shows_the_error_and_its_causes_as_text() {
+        let cause = Error::Frame { frame: 7, message: "Traceback:\n  line 3".to_owned() };
+        let error = Error::Chunk { chunk: 2, range: (0..9).into(), attempts: 4, source: Box::new(cause) };
+        let shown = format!("{error:?}");
+        assert_eq!(shown, "chunk 2 (frames 0..9) failed, tried 4 times: frame 7 failed: Traceback:\n  line 3");
+        assert_eq!(format!("{:?}", Error::Cancelled), "the encode was cancelled");
+    }
 }

@@ -60,7 +60,7 @@ pub use frames::{
 };
 pub use picture::{Picture, PixelFormat};
 pub use report::{Progress, Report};
-pub use rip::event::{RipEvent, RipProgress, RipReport, WorkerProgress};
+pub use rip::event::{LengthDiffers, RipEvent, RipProgress, RipReport, WorkerProgress};
 pub use rip::plan::{Chunk, ChunkLength, Plan};
 pub use rip::stages::{EncodedChunk, MergeStep, Staged, StagedPlan, Stages};
 pub use rip::{Environments, Rip, RipOptions};

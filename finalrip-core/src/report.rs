@@ -71,6 +71,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// Frames a second over `elapsed`.
     pub fps: f64,
+    /// What else there is to know, such as durations of frames that contradict the clip's rate.
+    pub notes: Vec<String>,
 }
 
 pub(crate) fn path_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {

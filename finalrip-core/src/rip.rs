@@ -4,9 +4,11 @@
 //! A chunk is a range of the script's **output** frames, of the script evaluated on the **whole** source. Nothing is cut
 //! before it is filtered, so that every frame of the finished file is the frame that a single pass would give.
 
+mod evenness;
 pub(crate) mod event;
 mod fingerprint;
 mod join;
+mod length;
 pub(crate) mod plan;
 mod record;
 mod run;
@@ -273,7 +275,9 @@ impl RipJob {
                 counted.join(", ")
             );
         }
-        let slices = rip.options.slice && kept.is_empty() && counted.is_empty();
+        // Pictures that are repeated on a grid are counted from the first one on.
+        let on_one_grid = output.repeats && output.timing == Timing::Variable;
+        let slices = rip.options.slice && kept.is_empty() && counted.is_empty() && !on_one_grid;
         let chunk_command = chunk_command(&rip.command, &output.encoder, slices);
         let (script, command, options) = (rip.script.clone(), rip.command.clone(), rip.options.clone());
         Ok(Self { script, command, source, options, output, chunk_command, slices })
@@ -324,7 +328,9 @@ impl RipJob {
         if let Some(threads) = threads {
             share::limit_threads(&mut command, &self.output.encoder, threads);
         }
-        Job::new(&command, path.to_owned(), &options)
+        let mut job = Job::new(&command, path.to_owned(), &options)?;
+        job.repeats = self.output.repeats;
+        Ok(job)
     }
 }
 

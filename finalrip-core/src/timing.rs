@@ -5,14 +5,23 @@ use serde::{Deserialize, Serialize};
 use crate::frames::Frame;
 use crate::units::{Rational, gcd};
 
+mod verdict;
+
+pub(crate) use verdict::{Durations, Verdict};
+
 /// Where the timestamps of the output come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Timing {
-    /// Constant at the clip's frame rate, as a pipe would have it, unless the clip has no constant rate or a frame's
-    /// `_DurationNum / _DurationDen` shows it more than a little (2 ms, or a quarter of a frame) off that grid. In the
-    /// second case the encode starts again with [`Timing::Variable`]: frames are not moved in time without being asked.
+    /// Constant at the clip's frame rate, as a pipe would have it, unless the clip has no constant rate or its frames are
+    /// truly spaced otherwise: then as [`Timing::Variable`].
+    ///
+    /// Truly otherwise means that the frames' durations (`_DurationNum / _DurationDen`), taken together, move a frame more than a
+    /// little (2 ms, or a quarter of a frame) from where the rate shows it. It does not count that all durations are the same
+    /// multiple of the rate's, as after filters that change the rate and copy properties (a note in the report says so); that
+    /// they are one number in a container's rounding, of which decimation picks a biased choice; or that a handful of frames at an end
+    /// differ, as behind decimators.
     #[default]
     Auto,
     /// Constant at the clip's frame rate; durations of frames are not looked at.
@@ -38,25 +47,90 @@ pub(crate) struct Placed {
     pub(crate) duration: i64,
 }
 
-/// The frames of a clip, or of a part of it, that were placed; before filters made more or fewer pictures of them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlacedFrames {
-    /// How many.
-    pub(crate) frames: i64,
-    /// Their own durations, summed exactly, in seconds.
-    pub(crate) seconds: Rational,
-    /// How long each is shown under constant timing, in seconds; `None` under variable timing.
-    pub(crate) period: Option<Rational>,
+/// What the frames of a clip, or of a part of it, that were placed on a constant grid say of themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    /// How long the grid shows each, in seconds.
+    pub(crate) period: Rational,
+    /// How long they say they are shown. One that says nothing has the grid's word.
+    pub(crate) durations: Durations,
 }
 
-/// Why a frame has no place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Misplaced {
-    /// Under [`Timing::Auto`]: the clip is not constant after all.
-    OffGrid,
-    /// There is no duration to go by.
-    NoDuration,
+impl Claims {
+    /// What parts in a row say as one; `None` when one of them was not asked.
+    pub(crate) fn joined<'a>(parts: impl IntoIterator<Item = Option<&'a Self>>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        let mut joined = parts.next()??.clone();
+        for part in parts {
+            part?.durations.iter().for_each(|ticks| joined.durations.push(ticks));
+        }
+        Some(joined)
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        verdict::judge(&self.durations.iter().collect::<Vec<_>>(), self.period)
+    }
+
+    /// When each frame starts and the last one ends, in ticks of variable timing, by the durations. The first starts at 0.
+    pub(crate) fn starts(&self) -> Vec<i64> {
+        let ends = self.durations.iter().scan(0_i64, |end, ticks| {
+            // Two frames may not share a tick.
+            *end = end.saturating_add(ticks.max(1));
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
 }
+
+/// What a report says of durations that contradict the rate which is kept, if they do by more than rounding and drift explain.
+pub(crate) fn contradiction(factor: f64, period: Rational) -> Option<String> {
+    const WORTH_SAYING: f64 = 0.05;
+    let rate = period.inverse()?;
+    ((factor - 1.0).abs() > WORTH_SAYING).then(|| {
+        format!(
+            "the frames say that they are shown {factor:.3} times as long as the clip's rate of {rate} a second shows them; the \
+             rate is kept, as a pipe keeps it. Filters that change the rate and copy properties leave it so. If the durations are \
+             right, set the rate in the script (std.AssumeFPS) or ask for variable timing (-fps_mode vfr)"
+        )
+    })
+}
+
+/// When each picture is shown and decoded, in ticks.
+///
+/// Decode times are the presentation times in order, as much earlier as the most reordered packet needs: they grow with
+/// every packet, and none is later than its picture's presentation. Encoders count them likewise.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    /// When each picture starts and the last one ends; `None` when a picture is a tick.
+    pub(crate) starts: Option<Vec<i64>>,
+    /// How many places the most delayed picture is decoded after its place in presentation order.
+    pub(crate) delay: usize,
+}
+
+impl Schedule {
+    /// By how many places the most delayed picture of a stream is decoded late; `order` holds for each packet in decode order the
+    /// number of its picture.
+    pub(crate) fn delay_of(order: &[u32]) -> usize {
+        (0_u32..).zip(order).map(|(at, &rank)| at.saturating_sub(rank)).max().unwrap_or(0) as usize
+    }
+
+    pub(crate) fn shown(&self, picture: usize) -> i64 {
+        let Some(starts) = &self.starts else { return picture as i64 };
+        starts.get(picture).or(starts.last()).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn decoded(&self, packet: usize) -> i64 {
+        match packet.checked_sub(self.delay) {
+            Some(picture) => self.shown(picture),
+            // Before the first picture time goes on as it begins.
+            None => self.shown(0) - (self.delay - packet) as i64 * (self.shown(1) - self.shown(0)),
+        }
+    }
+}
+
+/// There is no duration to go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoDuration;
 
 /// Hands out presentation times, frame after frame.
 #[derive(Debug)]
@@ -66,11 +140,13 @@ pub(crate) struct Timeline {
     period: Option<Rational>,
     elapsed: Elapsed,
     frames: i64,
+    /// Of a constant grid that frames may contradict.
+    claims: Option<Claims>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Grid {
-    Constant { period: Rational, checked: bool },
+    Constant { period: Rational },
     Variable,
 }
 
@@ -79,18 +155,23 @@ impl Timeline {
     pub(crate) fn new(timing: Timing, rate: Option<Rational>) -> Self {
         let period = rate.and_then(Rational::inverse);
         let grid = match (timing, period) {
-            (Timing::Auto, Some(period)) => Grid::Constant { period, checked: true },
-            (Timing::Constant, Some(period)) => Grid::Constant { period, checked: false },
+            (Timing::Auto | Timing::Constant, Some(period)) => Grid::Constant { period },
             _ => Grid::Variable,
         };
-        Self { grid, period, elapsed: Elapsed::default(), frames: 0 }
+        let claims = match grid {
+            Grid::Constant { period } if timing == Timing::Auto => {
+                Some(Claims { period, durations: Durations::default() })
+            }
+            _ => None,
+        };
+        Self { grid, period, elapsed: Elapsed::default(), frames: 0, claims }
     }
 
     /// Seconds per tick.
     pub(crate) fn time_base(&self) -> Rational {
         match self.grid {
-            Grid::Constant { period, .. } => period,
-            Grid::Variable => Rational::new(1, VARIABLE_TICKS).unwrap_or(Rational::ONE),
+            Grid::Constant { period } => period,
+            Grid::Variable => variable_tick(),
         }
     }
 
@@ -98,41 +179,46 @@ impl Timeline {
         matches!(self.grid, Grid::Constant { .. })
     }
 
-    /// What has been placed so far.
-    pub(crate) fn placed(&self) -> PlacedFrames {
-        let period = match self.grid {
-            Grid::Constant { period, .. } => Some(period),
-            Grid::Variable => None,
-        };
-        PlacedFrames { frames: self.frames, seconds: self.elapsed.total(), period }
+    /// What the frames placed so far say of the grid, under [`Timing::Auto`].
+    pub(crate) fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    pub(crate) fn into_claims(self) -> Option<Claims> {
+        self.claims
     }
 
     /// Places the next frame.
-    pub(crate) fn place(&mut self, frame: &Frame) -> Result<Placed, Misplaced> {
+    pub(crate) fn place(&mut self, frame: &Frame) -> Result<Placed, NoDuration> {
         let index = self.frames;
         self.frames += 1;
-        let duration = frame.properties.duration;
+        let before = self.elapsed.ticks();
+        let duration = frame.properties.duration.or(self.period).ok_or(NoDuration);
         match self.grid {
-            Grid::Constant { period, checked } => {
-                if checked && self.elapsed.is_off(index, period) {
-                    return Err(Misplaced::OffGrid);
+            Grid::Constant { period } => {
+                if let Some(claims) = &mut self.claims {
+                    self.elapsed.add(duration.unwrap_or(period));
+                    claims.durations.push(self.elapsed.ticks().saturating_sub(before));
                 }
-                self.elapsed.add(duration.unwrap_or(period));
                 Ok(Placed { pts: index, duration: 1 })
             }
             Grid::Variable => {
-                let pts = self.elapsed.ticks();
-                self.elapsed.add(duration.or(self.period).ok_or(Misplaced::NoDuration)?);
+                self.elapsed.add(duration?);
                 // Two frames may not share a tick; only durations under 0.1 µs come to that.
-                Ok(Placed { pts, duration: self.elapsed.ticks().saturating_sub(pts).max(1) })
+                Ok(Placed { pts: before, duration: self.elapsed.ticks().saturating_sub(before).max(1) })
             }
         }
     }
 }
 
+/// The tick of variable timing, in seconds.
+pub(crate) fn variable_tick() -> Rational {
+    Rational::new(1, VARIABLE_TICKS).unwrap_or(Rational::ONE)
+}
+
 /// An exact sum of durations, in seconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Elapsed {
+struct Elapsed {
     num: i128,
     den: i64,
 }
@@ -150,7 +236,7 @@ impl Elapsed {
     /// No frame is shown for longer, about 68 years: what a script claims beyond would only overflow sums.
     const LONGEST_SECONDS: i64 = 1 << 31;
 
-    pub(crate) fn add(&mut self, duration: Rational) {
+    fn add(&mut self, duration: Rational) {
         let longest = Rational::new(Self::LONGEST_SECONDS, 1).unwrap_or(Rational::ONE);
         let duration = if duration.num() / duration.den() >= Self::LONGEST_SECONDS { longest } else { duration };
         let divisor = gcd(self.den.unsigned_abs(), duration.den().unsigned_abs()) as i64;
@@ -169,24 +255,8 @@ impl Elapsed {
         }
     }
 
-    /// The sum as a fraction; to the nearest tick where it fits in none.
-    pub(crate) fn total(&self) -> Rational {
-        let exact = i64::try_from(self.num).ok().and_then(|num| Rational::new(num, self.den));
-        exact.or_else(|| Rational::new(self.ticks(), VARIABLE_TICKS)).unwrap_or(Rational::ONE)
-    }
-
-    pub(crate) fn ticks(&self) -> i64 {
+    fn ticks(&self) -> i64 {
         i64::try_from(scaled(self.num, self.den, VARIABLE_TICKS)).unwrap_or(i64::MAX)
-    }
-
-    /// Whether the sum is off `index` periods by more than jitter.
-    pub(crate) fn is_off(&self, index: i64, period: Rational) -> bool {
-        let tolerance = JITTER_SECONDS.min(period.as_f64() / 4.0);
-        let grid = i128::from(index) * i128::from(period.num());
-        let mine = self.num.saturating_mul(i128::from(period.den()));
-        let difference = mine.saturating_sub(grid.saturating_mul(i128::from(self.den)));
-        let scale = self.den as f64 * period.den() as f64;
-        (difference as f64 / scale).abs() > tolerance
     }
 }
 
@@ -236,21 +306,20 @@ mod tests {
     fn absurd_durations_are_cut_and_not_overflowed() {
         let elapsed = sum([(i64::MAX, 1), (i64::MAX, 999_983), (i64::MAX, i64::MAX - 1), (1, i64::MAX)]);
         assert_eq!(elapsed.ticks(), (2 * Elapsed::LONGEST_SECONDS + 1) * VARIABLE_TICKS);
-        assert!(elapsed.is_off(3, Rational::new(i64::MAX, 7).unwrap()));
     }
 
     #[test]
-    fn millisecond_jitter_is_constant_and_a_rate_change_is_not() {
-        let period = Rational::new(1001, 24_000).unwrap();
-        let mut elapsed = Elapsed::default();
-        let mut shown = 0;
-        for index in 0..10_000_i64 {
-            assert!(!elapsed.is_off(index, period), "frame {index}");
-            let next = ((index + 1) as f64 * 1001.0 / 24.0).round() as i64;
-            elapsed.add(Rational::new(next - shown, 1000).unwrap());
-            shown = next;
-        }
-        elapsed.add(Rational::new(1001, 30_000).unwrap());
-        assert!(elapsed.is_off(10_001, period));
+    fn parts_in_a_row_are_judged_as_one() {
+        let part = |ticks: i64, frames: u32| {
+            let mut durations = Durations::default();
+            (0..frames).for_each(|_| durations.push(ticks));
+            Some(Claims { period: Rational::new(1, 25).unwrap(), durations })
+        };
+        let (film, slow) = (part(230_400, 300), part(240_000, 300));
+        let joined = |parts: &[&Option<Claims>]| Claims::joined(parts.iter().map(|part| part.as_ref()));
+        assert_eq!(film.as_ref().unwrap().verdict(), Verdict::Constant { factor: 1.0 });
+        assert!(matches!(slow.as_ref().unwrap().verdict(), Verdict::Constant { .. }));
+        assert_eq!(joined(&[&film, &slow]).unwrap().verdict(), Verdict::Variable);
+        assert_eq!(joined(&[&film, &None]), None);
     }
 }

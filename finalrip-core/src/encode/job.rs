@@ -10,8 +10,9 @@ use crate::encoder::command::{EncodeCommand, EncoderChoice, FrameTiming};
 use crate::error::{Error, Result};
 use crate::ffi::codec::Codec;
 use crate::ffi::format::OutputFormat;
+use crate::frames::ClipInfo;
 use crate::timing::Timing;
-use crate::units::FrameRange;
+use crate::units::{FrameRange, Rational};
 
 use super::Options;
 
@@ -24,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) range: Option<FrameRange>,
     pub(crate) ignore_props: bool,
     pub(crate) timing: Timing,
+    /// Whether the container knows constant rates only: variable pictures are repeated and left out on the clip's grid then.
+    pub(crate) repeats: bool,
     pub(crate) requests: Option<usize>,
     pub(crate) progress_interval: Duration,
     pub(crate) cancel: CancelToken,
@@ -52,10 +55,30 @@ impl Job {
             range: options.range,
             ignore_props: options.ignore_props,
             timing: timing(command, options, format),
+            repeats: !format.allows_variable_rate(),
             requests: options.requests,
             progress_interval: options.progress_interval,
             cancel: CancelToken::new(),
         })
+    }
+
+    /// The constant rate of the clip, as the command or the clip itself says it.
+    pub(crate) fn rate(&self, clip: &ClipInfo) -> Option<Rational> {
+        self.command.input_rate.or(clip.frame_rate)
+    }
+
+    /// What a report says of pictures that are repeated.
+    pub(crate) fn repeated(&self) -> String {
+        format!(
+            "the clip's rate is variable, and the container {} knows constant rates only: pictures are repeated and left out, as the \
+             ffmpeg program does it. MKV, MP4, MOV, WebM, TS and NUT keep each picture once",
+            self.format.name()
+        )
+    }
+
+    /// Whether each frame becomes one picture, whatever its time, so that pictures can be given other times afterwards.
+    pub(crate) fn makes_a_picture_of_each_frame(&self) -> bool {
+        !self.repeats && self.command.filters_with_memory().is_empty() && self.command.bitstream_filters.is_none()
     }
 
     /// The frames to take of a clip of `frames` frames.
@@ -91,12 +114,13 @@ fn choose_encoder(command: &EncodeCommand, format: OutputFormat, output: &std::p
     }
 }
 
-/// The command's `-fps_mode`, a frame rate that it sets, or a container that knows constant rates only, go before the
-/// option.
+/// The command's `-fps_mode`, and a frame rate that it sets, go before the option.
 fn timing(command: &EncodeCommand, options: &Options, format: OutputFormat) -> Timing {
-    let constant = options.ignore_props || command.input_rate.is_some() || !format.allows_variable_rate();
+    let constant = options.ignore_props || command.input_rate.is_some();
     match command.timing {
         Some(FrameTiming::Constant) => Timing::Constant,
+        // Every frame once, and no times to give them.
+        Some(FrameTiming::Passthrough) if !format.allows_variable_rate() => Timing::Constant,
         _ if constant => Timing::Constant,
         Some(FrameTiming::Variable) => Timing::Variable,
         _ => options.timing,

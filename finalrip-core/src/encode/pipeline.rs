@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::container::{Muxer, MuxerSettings, output_error};
 use crate::convert::{self, Conversion, Converter, RAV1E};
+use crate::encoder::command::EncodeCommand;
 use crate::encoder::libav::LibavEncoder;
 use crate::encoder::rav1e::Rav1eEncoder;
-use crate::encoder::{Encoder, EncoderError, Received, VideoParameters};
+use crate::encoder::{Encoder, EncoderError, Received, VideoParameters, takes_fine_times};
 use crate::error::{Error, Result};
 use crate::ffi::StreamParameters;
 use crate::ffi::format::StreamSettings;
@@ -15,57 +16,155 @@ use crate::ffi::{rescale, trim_heap};
 use crate::frames::{Frame, FrameSource, Frames};
 use crate::picture::{Description, Picture, PixelFormat};
 use crate::report::{Meter, Progress, Report, bitrate};
-use crate::timing::{Misplaced, PlacedFrames, Timeline, Timing};
+use crate::timing::{Claims, NoDuration, Timeline, Timing, Verdict};
 use crate::units::{FrameRange, Rational};
 
 use super::job::Job;
+use super::retime;
 
-/// Encodes the source into the job's file; starts again with variable timing when the clip turns out to need it.
+/// Encodes the source into the job's file. A clip that turns out to be variable is begun again if that shows early; later its
+/// pictures are only given other times.
 pub(super) fn run(
     job: &Job,
     source: &Arc<dyn FrameSource>,
     format: PixelFormat,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Report> {
-    let attempt = |timing, tell: &mut dyn FnMut(Progress)| {
-        once(job, (source, format), (timing, None), Seam::default(), tell).map(|(outcome, _)| outcome)
+    let attempt = |timing, watch, tell: &mut dyn FnMut(Progress)| {
+        let terms = Terms { timing, opening: None, watch };
+        once(job, (source, format), terms, Seam::default(), tell).map(|(outcome, _)| outcome)
     };
-    let outcome = match attempt(job.timing, tell) {
+    let first = attempt(job.timing, Watch::whole(job), tell).and_then(|outcome| retime::settle(job, outcome));
+    let report = match first {
         Err(Stop::OffGrid { frame }) => {
-            tracing::warn!("frame {frame} is off the clip's constant frame rate; starting again with variable timing");
+            tracing::warn!("the frames up to {frame} are not evenly spaced; starting again with variable timing");
             job.file.reset().map_err(|error| {
                 let reason = format!(
-                    "{error}, but frame {frame} is off the clip's constant frame rate; ask for variable timing from the start \
-                     (Timing::Variable, or -fps_mode vfr in the command)"
+                    "{error}, but the frames up to {frame} are off the clip's constant frame rate; ask for variable timing from \
+                     the start (Timing::Variable, or -fps_mode vfr in the command)"
                 );
                 output_error(job.file.target(), reason)
             })?;
-            attempt(Timing::Variable, tell)
+            attempt(Timing::Variable, Watch::NEVER, tell).map(|outcome| outcome.report)
         }
         other => other,
     };
-    Ok(outcome?.report)
+    report.map_err(Error::from)
 }
 
-/// Encodes the source into the job's file, in one pass.
-///
-/// With an `opening`, encoder and file are opened for what it says, and not for what the first picture of this range
-/// happens to be: so every part of a longer video gets the same headers. Also returns the frames that the seam asks for
-/// after this range, begun.
+/// How the frames of a pass are placed in time, and how encoder and file are opened.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) timing: Timing,
+    /// With one, encoder and file are opened for what it says, and not for what the first picture of the range happens to be: so
+    /// every part of a longer video gets the same headers.
+    pub(crate) opening: Option<&'a Opening>,
+    pub(crate) watch: Watch,
+}
+
+/// Up to where the frames of a pass may stop it by showing that the clip is variable. After that it goes on, and the pictures get
+/// their own times when all are there: so what is thrown away is bounded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    /// So many frames may be given up.
+    until: u32,
+    /// Whether a range that ends before is judged at its end too: one that is the whole clip.
+    at_end: bool,
+}
+
+impl Watch {
+    pub(crate) const NEVER: Self = Self { until: 0, at_end: false };
+    /// Frames that may be given up.
+    const EARLY: u32 = 512;
+    /// Fewer are not judged, unless they are all.
+    const FEWEST: u32 = 256;
+
+    /// Of a pass that has the whole clip.
+    pub(crate) fn whole(job: &Job) -> Self {
+        if !job.makes_a_picture_of_each_frame() {
+            // What filters made of wrong times, other times do not mend.
+            Self { until: u32::MAX, at_end: true }
+        } else if takes_fine_times(&job.encoder) {
+            Self { until: Self::EARLY, at_end: true }
+        } else {
+            Self::NEVER
+        }
+    }
+
+    /// Of a pass that has the clip's beginning.
+    pub(crate) fn beginning(job: &Job) -> Self {
+        Self { at_end: false, ..Self::whole(job) }
+    }
+
+    fn looks_at(self, frames: u32) -> bool {
+        (Self::FEWEST..=self.until).contains(&frames) && frames.is_power_of_two()
+    }
+
+    fn looks_at_the_end(self, frames: u32) -> bool {
+        self.at_end && frames <= self.until
+    }
+}
+
+/// Encodes the source into the job's file, in one pass. Also returns the frames that the seam asks for after this range,
+/// begun.
 pub(crate) fn once(
     job: &Job,
     (source, format): (&Arc<dyn FrameSource>, PixelFormat),
-    (timing, opening): (Timing, Option<&Opening>),
+    terms: Terms<'_>,
     seam: Seam,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(Outcome, Option<Frames>), Stop> {
     let range = job.range_of(source.info().frames)?;
-    let conversion = convert::plan(&job.command, &job.encoder, format)?;
-    let ended = Pass { job, source, format, range, conversion: &conversion, timing, opening }.run(seam, tell);
+    let conversion = conversion(job, source, format, terms.timing)?;
+    let ended = Pass { job, source, format, range, conversion: &conversion, terms }.run(seam, tell);
     // An encoder's own buffers are free by now. Kept by the heap, they would add up over the encodes of one process: each
     // may have its threads in another arena.
     trim_heap();
-    ended
+    let (mut outcome, begun) = ended.map_err(|stop| with_advice(job, terms.timing, stop))?;
+    if is_repeated(job, source, terms.timing) {
+        outcome.report.notes.push(job.repeated());
+    }
+    Ok((outcome, begun))
+}
+
+/// Whether variable pictures are brought onto the grid of a constant rate.
+fn is_repeated(job: &Job, source: &Arc<dyn FrameSource>, timing: Timing) -> bool {
+    job.repeats && !Timeline::new(timing, job.rate(source.info())).is_constant()
+}
+
+/// Names the way out where an encoder refuses the time base of variable timing.
+fn with_advice(job: &Job, timing: Timing, stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(Error::Encoder { stage, message, log })
+            if stage == job.encoder && timing == Timing::Variable && !takes_fine_times(&stage) =>
+        {
+            let message = format!(
+                "{message}; it may not count time as finely as variable timing does. Leave the timing to be found out \
+                 (Timing::Auto, no -fps_mode: the container places the pictures then), space pictures evenly (-fps_mode cfr), repeat \
+                 and leave out some (-r RATE), or use an encoder such as libx264, libx265, libsvtav1 or ffv1"
+            );
+            Stop::Failed(Error::Encoder { stage, message, log })
+        }
+        other => other,
+    }
+}
+
+/// What happens to the pictures before the encoder. Variable ones on their way into a container that knows constant rates only
+/// are repeated and left out, so that each is shown when it has to be, as the ffmpeg program does it.
+fn conversion(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, timing: Timing) -> Result<Conversion> {
+    if !is_repeated(job, source, timing) || job.command.frame_rate.is_some() {
+        return convert::plan(&job.command, &job.encoder, format);
+    }
+    let Some(rate) = job.rate(source.info()) else {
+        let reason = format!(
+            "the container {} has no variable timing, and the clip no constant rate. Give it one (-r 24000/1001), or write .mkv, \
+             .mp4, .mov, .webm, .ts or .nut",
+            job.format.name()
+        );
+        return Err(output_error(job.file.target(), reason));
+    };
+    let command = EncodeCommand { frame_rate: Some(rate), ..job.command.clone() };
+    convert::plan(&command, &job.encoder, format)
 }
 
 /// Where a pass meets the one before it and the one after it.
@@ -88,8 +187,9 @@ pub(crate) struct Opening {
 /// Looks at the first frame of the job's range.
 pub(crate) fn look(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, timing: Timing) -> Result<Opening> {
     let range = job.range_of(source.info().frames)?;
-    let conversion = convert::plan(&job.command, &job.encoder, format)?;
-    Pass { job, source, format, range, conversion: &conversion, timing, opening: None }.look().map_err(Error::from)
+    let conversion = conversion(job, source, format, timing)?;
+    let terms = Terms { timing, opening: None, watch: Watch::NEVER };
+    Pass { job, source, format, range, conversion: &conversion, terms }.look().map_err(Error::from)
 }
 
 /// What a pass made.
@@ -107,8 +207,8 @@ pub(crate) struct Trace {
     pub(crate) starts: Vec<i64>,
     /// Where the last picture ends, in ticks.
     pub(crate) end: i64,
-    /// The clip's frames that the pictures were made of.
-    pub(crate) placed: PlacedFrames,
+    /// What the clip's frames say of the constant grid that they were placed on, under [`Timing::Auto`].
+    pub(crate) claims: Option<Claims>,
     pub(crate) time_base: Rational,
     /// The constant frame rate; `None` under variable timing.
     pub(crate) frame_rate: Option<Rational>,
@@ -118,7 +218,7 @@ pub(crate) struct Trace {
 /// Why a pass ended early.
 pub(crate) enum Stop {
     Failed(Error),
-    /// Under [`Timing::Auto`] a frame showed that the clip is not constant.
+    /// Under [`Timing::Auto`] the frames up to this one show that the clip is not constant.
     OffGrid {
         frame: u32,
     },
@@ -134,7 +234,7 @@ impl From<Stop> for Error {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Failed(error) => error,
-            // Only timing that is checked against a grid leaves it.
+            // Only passes that are watched end so.
             Stop::OffGrid { frame } => Self::Internal(format!("frame {frame} has no place in time")),
         }
     }
@@ -150,17 +250,31 @@ struct Pass<'a> {
     format: PixelFormat,
     range: FrameRange,
     conversion: &'a Conversion,
-    timing: Timing,
-    opening: Option<&'a Opening>,
+    terms: Terms<'a>,
 }
 
 impl Pass<'_> {
     fn rate(&self) -> Option<Rational> {
-        self.job.command.input_rate.or(self.source.info().frame_rate)
+        self.job.rate(self.source.info())
+    }
+
+    /// Whether the pictures are a grid's: the clip's own, or that on which variable ones are repeated.
+    fn is_constant(&self, timeline: &Timeline) -> bool {
+        timeline.is_constant() || self.job.repeats
+    }
+
+    /// Judges what the frames say, where that is wanted.
+    fn watch(&self, timeline: &Timeline, frames: u32) -> Result<(), Stop> {
+        match timeline.claims() {
+            Some(claims) if claims.verdict() == Verdict::Variable => {
+                Err(Stop::OffGrid { frame: (self.range.start + frames).saturating_sub(1) })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn look(&self) -> Result<Opening, Stop> {
-        let mut timeline = Timeline::new(self.timing, self.rate());
+        let mut timeline = Timeline::new(self.terms.timing, self.rate());
         let first = FrameRange { start: self.range.start, end: self.range.start + 1 };
         let frame = Frames::new(Arc::clone(self.source), first, 1).next(&self.job.cancel)?;
         let frame = frame.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
@@ -170,7 +284,7 @@ impl Pass<'_> {
         converter.push(picture)?;
         converter.close()?;
         let Some(picture) = converter.pull()? else { return Err(Stop::Failed(nothing_through())) };
-        let video = describe_video(self.job, timeline.is_constant(), &picture, &converter);
+        let video = describe_video(self.job, self.is_constant(&timeline), &picture, &converter);
         Ok(Opening { about, video })
     }
 
@@ -181,11 +295,11 @@ impl Pass<'_> {
     }
 
     fn run(&self, seam: Seam, tell: &mut dyn FnMut(Progress)) -> Result<(Outcome, Option<Frames>), Stop> {
-        let mut timeline = Timeline::new(self.timing, self.rate());
+        let mut timeline = Timeline::new(self.terms.timing, self.rate());
         let mut meter = Meter::new(self.range.len(), self.job.progress_interval);
         let mut frames = seam.begun.unwrap_or_else(|| self.begin(self.range));
         let mut converter: Option<Converter> = None;
-        let mut sink = Sink::new(self.job, timeline.is_constant(), self.opening);
+        let mut sink = Sink::new(self.job, self.is_constant(&timeline), self.terms.opening);
         let mut trimmed = Instant::now();
         while let Some(frame) = frames.next(&self.job.cancel)? {
             let about = self.describe(&frame);
@@ -199,6 +313,9 @@ impl Pass<'_> {
             converter.push(picture)?;
             sink.take_from(converter, &mut meter)?;
             meter.frames += 1;
+            if self.terms.watch.looks_at(meter.frames) {
+                self.watch(&timeline, meter.frames)?;
+            }
             if meter.is_due() {
                 tell(sink.progress(&meter));
             }
@@ -213,13 +330,16 @@ impl Pass<'_> {
         }
         // Waits for what was requested ahead, so that nothing of the script runs on.
         drop(frames);
+        if self.terms.watch.looks_at_the_end(meter.frames) {
+            self.watch(&timeline, meter.frames)?;
+        }
         let next = seam.next.map(|range| self.begin(range));
         let mut converter = converter.ok_or_else(|| Error::Internal("no frame arrived".to_owned()))?;
         converter.close()?;
         sink.take_from(&mut converter, &mut meter)?;
         sink.drain()?;
         tell(sink.progress(&meter));
-        Ok((sink.finish(&meter, self.range, converter.is_direct(), timeline.placed())?, next))
+        Ok((sink.finish(&meter, self.range, converter.is_direct(), timeline.into_claims())?, next))
     }
 
     fn describe(&self, frame: &Frame) -> Description {
@@ -236,15 +356,11 @@ impl Pass<'_> {
             let message = "its format or size differs from the clip's".to_owned();
             return Err(Error::Frame { frame: frame.number, message }.into());
         }
-        let placed = timeline.place(frame).map_err(|misplaced| match misplaced {
-            Misplaced::OffGrid => Stop::OffGrid { frame: frame.number },
-            Misplaced::NoDuration => Error::Frame {
-                frame: frame.number,
-                message: "the clip has no constant frame rate and the frame no _DurationNum and _DurationDen; give it \
-                          one in the script, for example clip.std.AssumeFPS(fpsnum=24000, fpsden=1001)"
-                    .to_owned(),
-            }
-            .into(),
+        let placed = timeline.place(frame).map_err(|NoDuration| Error::Frame {
+            frame: frame.number,
+            message: "the clip has no constant frame rate and the frame no _DurationNum and _DurationDen; give it one in the \
+                      script, for example clip.std.AssumeFPS(fpsnum=24000, fpsden=1001)"
+                .to_owned(),
         })?;
         let mut picture = Picture::from_frame(frame, self.format, about)
             .map_err(|code| Error::Internal(format!("no picture for frame {}: {code}", frame.number)))?;
@@ -253,7 +369,7 @@ impl Pass<'_> {
     }
 
     fn open_converter(&self, about: &Description, timeline: &Timeline) -> Result<Converter> {
-        let about = self.opening.map_or(about, |opening| &opening.about);
+        let about = self.terms.opening.map_or(about, |opening| &opening.about);
         let timing = (timeline.time_base(), self.rate().filter(|_| timeline.is_constant()));
         let clip = (self.source.info(), self.format);
         Converter::new(self.conversion, clip, about, timing, &self.job.command.scaler_options)
@@ -342,7 +458,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Checks that every picture came back, and closes the file.
-    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool, placed: PlacedFrames) -> Result<Outcome> {
+    fn finish(self, meter: &Meter, range: FrameRange, zero_copy: bool, claims: Option<Claims>) -> Result<Outcome> {
         let Some(OpenSink { encoder, muxer: Some(muxer), video, .. }) = self.open else {
             return Err(Error::Internal("no output was opened".to_owned()));
         };
@@ -359,7 +475,7 @@ impl<'a> Sink<'a> {
             order: ranks(muxer.presentation()),
             starts: self.starts,
             end: self.end,
-            placed,
+            claims,
             time_base: video.time_base,
             frame_rate,
             sample_aspect: video.sample_aspect,
@@ -383,6 +499,7 @@ impl<'a> Sink<'a> {
             zero_copy,
             elapsed: meter.elapsed(),
             fps: meter.fps(),
+            notes: Vec::new(),
         };
         Ok(Outcome { report, trace })
     }
@@ -428,7 +545,9 @@ impl OpenSink<'_> {
     /// Opens the file, once the encoder has said what stream it makes.
     fn open_muxer(&mut self) -> Result<()> {
         let Some(stream) = self.encoder.stream().filter(|_| self.muxer.is_none()) else { return Ok(()) };
-        let settings = muxer_settings(self.job, self.encoder.name(), &self.video, self.constant);
+        // A variable stream has no default duration that a player could be told.
+        let frame_rate = self.video.frame_rate.filter(|_| self.constant);
+        let settings = muxer_settings(self.job, self.encoder.name(), frame_rate, self.video.sample_aspect);
         let mut muxer = Muxer::create(self.job.file.clone(), stream, self.video.time_base, &settings)?;
         for (pts, duration) in self.early.drain(..) {
             muxer.expect(pts, duration);
@@ -478,7 +597,12 @@ fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Conv
     }
 }
 
-fn muxer_settings(job: &Job, encoder: &str, video: &VideoParameters, constant: bool) -> MuxerSettings {
+pub(super) fn muxer_settings(
+    job: &Job,
+    encoder: &str,
+    frame_rate: Option<Rational>,
+    sample_aspect: Option<Rational>,
+) -> MuxerSettings {
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
     MuxerSettings {
@@ -487,12 +611,7 @@ fn muxer_settings(job: &Job, encoder: &str, video: &VideoParameters, constant: b
         metadata: job.command.metadata.clone(),
         tag: job.command.tag.clone(),
         bitstream_filters: job.command.bitstream_filters.clone(),
-        stream: StreamSettings {
-            // A variable stream has no default duration that a player could be told.
-            frame_rate: video.frame_rate.filter(|_| constant),
-            sample_aspect: video.sample_aspect,
-            metadata,
-        },
+        stream: StreamSettings { frame_rate, sample_aspect, metadata },
     }
 }
 

@@ -15,6 +15,9 @@ use crate::frames::{FieldOrder, HdrMetadata};
 use crate::picture::{Color, Picture, PixelFormat};
 use crate::units::Rational;
 
+/// Encoders that refuse a time base as fine as that of variable timing, or make another of it.
+const COARSE_TIMES: [&str; 5] = ["mpeg1video", "mpeg2video", "mpeg4", "libxvid", "vc2"];
+
 /// What every encoder is told before its first picture.
 #[derive(Debug, Clone)]
 pub(crate) struct VideoParameters {
@@ -102,6 +105,12 @@ pub trait Encoder: Send {
     /// # Errors
     /// [`EncoderError`] when the encoder fails.
     fn receive(&mut self) -> Result<Received, EncoderError>;
+}
+
+/// Whether an encoder takes the fine time base of variable timing. The bitstreams of these count time in frames of a rate, or in few
+/// ticks a second.
+pub(crate) fn takes_fine_times(encoder: &str) -> bool {
+    !COARSE_TIMES.contains(&encoder)
 }
 
 /// The names of all encoders that a command can choose: the linked libav's video encoders, and `rav1e`.

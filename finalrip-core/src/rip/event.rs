@@ -1,5 +1,6 @@
 //! What a rip tells while it runs and when it is done.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::plan::Plan;
 ///
 /// Told on the caller's thread. All but [`RipEvent::Progress`] are told for certain; progress is told at most once in
 /// [`RipOptions::progress_interval`](super::RipOptions::progress_interval), whatever the frame rate, and left out while
-/// the listener is busy.
+/// the listener is busy, but for the last one: when the merge starts, all frames have been told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -70,11 +71,15 @@ pub enum RipEvent {
         /// The error's text.
         reason: String,
     },
-    /// The clip's frames are not evenly spaced after all: everything starts again with the frames' own durations.
+    /// The clip's frames are not evenly spaced, as the first 512 of them show: everything starts again with the frames' own
+    /// durations. When that shows only later, nothing starts again: the pictures are moved in the merge.
     TimingChanged {
-        /// The first chunk that showed it.
+        /// The chunk that showed it.
         chunk: usize,
     },
+    /// The clip is much longer or shorter than the picture of the source, whose sound is copied as it is: the two will not fit.
+    /// Told before anything is encoded.
+    LengthDiffers(LengthDiffers),
     /// All chunks are there; they are being joined, with the source's other streams.
     MergeStarted {
         /// Bytes of all chunks.
@@ -91,6 +96,28 @@ pub enum RipEvent {
     },
     /// The file is complete and in place.
     Done(Box<RipReport>),
+}
+
+/// How long the clip and the picture of its source last.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LengthDiffers {
+    /// The clip, in seconds, at its own rate.
+    pub clip: f64,
+    /// The source's picture, in seconds.
+    pub source: f64,
+    /// What usually is the cause of such a difference.
+    pub cause: String,
+}
+
+impl fmt::Display for LengthDiffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clip, source, cause } = self;
+        write!(
+            f,
+            "the clip lasts {clip:.2} s and the source's picture {source:.2} s, so that the source's sound does not fit: {cause}"
+        )
+    }
 }
 
 /// How far a rip has come.

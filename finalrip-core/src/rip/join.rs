@@ -16,6 +16,7 @@ use crate::ffi::format::{OutputFormat, StreamSettings};
 use crate::ffi::input::{InputContext, InputStream, Probe};
 use crate::ffi::log::LogTail;
 use crate::ffi::{AvError, Packet, StreamParameters};
+use crate::timing::Schedule;
 use crate::units::Rational;
 
 use super::RipJob;
@@ -195,7 +196,7 @@ fn unreadable(path: &Path, what: String) -> Error {
 struct Packets<'a> {
     files: &'a [PathBuf],
     chunks: &'a [ChunkRecord],
-    times: Times,
+    times: Schedule,
     chunk: usize,
     input: Option<InputContext>,
     /// Packets taken from the present chunk, and what they hold.
@@ -207,7 +208,7 @@ struct Packets<'a> {
 
 impl<'a> Packets<'a> {
     fn new(files: &'a [PathBuf], chunks: &'a [ChunkRecord]) -> Self {
-        let (times, contents) = (Times::of(chunks), Sha256::new());
+        let (times, contents) = (schedule(chunks), Sha256::new());
         Self { files, chunks, times, chunk: 0, input: None, taken: 0, contents, before: 0 }
     }
 
@@ -267,38 +268,11 @@ impl<'a> Packets<'a> {
     }
 }
 
-/// When each picture of the whole is shown and decoded, in ticks.
-///
-/// Decode times are the presentation times in order, as much earlier as the most reordered packet needs: they grow with
-/// every packet, and none is later than its picture's presentation. Encoders count them likewise.
-struct Times {
-    /// When each picture starts and the last one ends; `None` when a picture is a tick.
-    starts: Option<Vec<i64>>,
-    /// How many places the most delayed picture is decoded after its place in presentation order.
-    delay: usize,
-}
-
-impl Times {
-    fn of(chunks: &[ChunkRecord]) -> Self {
-        let late =
-            |chunk: &ChunkRecord| (0..).zip(&chunk.order).map(|(at, &rank): (u32, _)| at.saturating_sub(rank)).max();
-        let delay = chunks.iter().filter_map(late).max().unwrap_or(0) as usize;
-        let variable = chunks.iter().any(|chunk| !chunk.starts.is_empty());
-        Self { starts: variable.then(|| joined_starts(chunks)), delay }
-    }
-
-    fn shown(&self, picture: usize) -> i64 {
-        let Some(starts) = &self.starts else { return picture as i64 };
-        starts.get(picture).or(starts.last()).copied().unwrap_or(0)
-    }
-
-    fn decoded(&self, packet: usize) -> i64 {
-        match packet.checked_sub(self.delay) {
-            Some(picture) => self.shown(picture),
-            // Before the first picture time goes on as it begins.
-            None => self.shown(0) - (self.delay - packet) as i64 * (self.shown(1) - self.shown(0)),
-        }
-    }
+/// When each picture of the whole is shown and decoded.
+fn schedule(chunks: &[ChunkRecord]) -> Schedule {
+    let delay = chunks.iter().map(|chunk| Schedule::delay_of(&chunk.order)).max().unwrap_or(0);
+    let variable = chunks.iter().any(|chunk| !chunk.starts.is_empty());
+    Schedule { starts: variable.then(|| joined_starts(chunks)), delay }
 }
 
 fn joined_starts(chunks: &[ChunkRecord]) -> Vec<i64> {

@@ -16,14 +16,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::timing::{PlacedFrames, Timing};
+use crate::timing::{Claims, Timing};
 use crate::units::{FrameRange, Rational};
 
 use super::fingerprint::Fingerprint;
 use super::plan::Plan;
 
 /// The layout of the folder; a folder of another version is not used.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is ripped, and how it was divided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) struct RipRecord {
     version: u32,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) plan: Plan,
-    /// Never [`Timing::Auto`] once a frame has shown that the clip is variable.
+    /// Never [`Timing::Auto`] once the clip's beginning has shown that it is variable.
     pub(crate) timing: Timing,
 }
 
@@ -57,8 +57,9 @@ pub(crate) struct ChunkRecord {
     pub(crate) starts: Vec<i64>,
     /// Where the last picture ends, in ticks.
     pub(crate) end: i64,
-    /// The clip's frames that the pictures were made of.
-    pub(crate) placed: PlacedFrames,
+    /// What the clip's frames say of how long they are shown, under [`Timing::Auto`] on a constant grid.
+    #[serde(default)]
+    pub(crate) claims: Option<Claims>,
 }
 
 /// The encoded stream; the same for every chunk of a rip.

@@ -6,20 +6,22 @@ use std::time::{Duration, Instant};
 
 use crate::container::{Excerpt, MergeProgress, Merged, output_error};
 use crate::encode::pipeline::{self, Opening};
+use crate::encoder::takes_fine_times;
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
 use crate::script::Clip;
 use crate::supervise::Teller;
-use crate::timing::Timing;
+use crate::timing::{Timing, Verdict};
 use crate::units::{FrameRange, Rational};
 
+use super::evenness::{self, Settled};
 use super::event::{RipEvent, RipReport};
 use super::fingerprint::Fingerprint;
 use super::join;
-use super::plan::{Layout, Plan};
+use super::plan::{Chunk, Layout, Plan};
 use super::record::{ChunkRecord, RipRecord, Workspace};
 use super::work::{Crew, Ended};
-use super::{RipJob, scene, share};
+use super::{RipJob, length, scene, share};
 
 pub(super) type Events = Teller<RipEvent, RipReport>;
 
@@ -36,34 +38,48 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
     let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
     let chunks_resumed = finished.len();
     events.tell(RipEvent::Planned { plan: record.plan.clone(), finished });
+    let differs = length::compare(job, &record.plan, record.timing);
+    if let Some(differs) = &differs {
+        tracing::warn!("{differs}");
+        events.tell(RipEvent::LengthDiffers(differs.clone()));
+    }
     let encoding = Instant::now();
     let mut failures = 0;
-    let (chunks, frames) = loop {
+    let (settled, frames) = loop {
+        let chunk_of_change;
         let opening =
             if chunks.iter().all(Option::is_some) { None } else { opening(job, &clip, &record.plan, record.timing)? };
         let crew = Crew::new(job, workspace, &record, chunks, events);
         match crew.encode(opening, clip.clone())? {
             Ended::All { chunks, frames, failed } => {
                 failures += failed;
-                break (chunks, frames);
+                match evenness::settle(job, &record.plan, chunks) {
+                    Some(settled) => break (settled, frames),
+                    None => chunk_of_change = 0,
+                }
             }
-            Ended::OffGrid { chunk } => {
-                events.tell(RipEvent::TimingChanged { chunk });
-                record.timing = Timing::Variable;
-                workspace.clear()?;
-                workspace.store_rip(&record)?;
-                chunks = vec![None; record.plan.chunks.len()];
-            }
+            Ended::OffGrid { chunk } => chunk_of_change = chunk,
         }
+        events.tell(RipEvent::TimingChanged { chunk: chunk_of_change });
+        (record.plan, record.timing) = (variable_plan(job, &record.plan), Timing::Variable);
+        workspace.clear()?;
+        workspace.store_rip(&record)?;
+        chunks = vec![None; record.plan.chunks.len()];
     };
     // The script's memory is free for what follows.
     drop(clip);
     let fps = if frames == 0 { 0.0 } else { f64::from(frames) / encoding.elapsed().as_secs_f64().max(1e-9) };
-    let merged = merge(job, workspace, &record, &chunks, events)?;
+    let mut merged = merge(job, workspace, &record.plan, &settled, events)?;
+    // A clip that turned out to be variable has its own times, which are the source's.
+    merged.notes.extend(differs.filter(|_| !settled.is_variable()).map(|differs| differs.to_string()));
+    merged.notes.extend(settled.note.clone());
+    if job.output.repeats && record.timing == Timing::Variable {
+        merged.notes.push(job.output.repeated());
+    }
     Ok(report(
         job,
         &record.plan,
-        &chunks,
+        &settled.chunks,
         merged,
         Figures { chunks_resumed, failures, fps, elapsed: started.elapsed() },
     ))
@@ -117,7 +133,8 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
     let mut cuts = Vec::new();
     if job.options.scene {
         let seen = scene::look(source, clip.pixel_format(), &layout.windows(&starts), &job.output.cancel)?;
-        if timing == Timing::Auto && seen.uneven {
+        let verdict = seen.claims.map(|claims| claims.verdict());
+        if timing == Timing::Auto && verdict == Some(Verdict::Variable) && takes_fine_times(&job.output.encoder) {
             timing = Timing::Variable;
         }
         (looked_at, cuts) = (seen.frames, seen.cuts);
@@ -126,7 +143,19 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
     }
     let chunks = layout.chunks(&starts, &cuts);
     let workers = workers.min(chunks.len());
-    Ok((Plan { workers, threads: share::threads(workers), chunks, looked_at, frame_rate: info.frame_rate }, timing))
+    let plan = Plan { workers, threads: share::threads(workers), chunks, looked_at, frame_rate: info.frame_rate };
+    let is_variable = timing == Timing::Variable || info.frame_rate.is_none();
+    Ok((if is_variable { variable_plan(job, &plan) } else { plan }, timing))
+}
+
+/// The plan for a clip that turned out to be variable. Pictures that are repeated on a grid have to be counted from the first one
+/// on, so that they are made in one chunk.
+pub(super) fn variable_plan(job: &RipJob, plan: &Plan) -> Plan {
+    if !job.output.repeats {
+        return plan.clone();
+    }
+    let chunks = vec![Chunk { range: plan.range(), at_cut: false }];
+    Plan { chunks, workers: 1, threads: share::threads(1), ..plan.clone() }
 }
 
 /// How every chunk's encoder is opened; for one chunk alone its own first picture says it.
@@ -160,13 +189,8 @@ fn known_chunks(job: &RipJob, workspace: &Workspace, plan: &Plan) -> Result<Vec<
     plan.chunks.iter().enumerate().map(known).collect()
 }
 
-fn merge(
-    job: &RipJob,
-    workspace: &Workspace,
-    record: &RipRecord,
-    chunks: &[ChunkRecord],
-    events: &Events,
-) -> Result<Merged> {
+fn merge(job: &RipJob, workspace: &Workspace, plan: &Plan, settled: &Settled, events: &Events) -> Result<Merged> {
+    let chunks = &settled.chunks;
     let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
     events.tell(RipEvent::MergeStarted { bytes });
     let pictures_total = pictures(chunks);
@@ -178,20 +202,20 @@ fn merge(
             events.offer(RipEvent::Merging { bytes, pictures, pictures_total });
         }
     };
-    debug_assert_eq!(chunks.len(), record.plan.chunks.len());
+    debug_assert_eq!(chunks.len(), plan.chunks.len());
     let files: Vec<PathBuf> = (0..chunks.len()).map(|chunk| workspace.chunk_path(chunk)).collect();
-    join_all(job, (&record.plan, record.timing), &files, chunks, &mut tell)
+    join_all(job, plan, &files, chunks, &mut tell)
 }
 
 /// Joins and merges the chunks, every picture of them.
 pub(super) fn join_all(
     job: &RipJob,
-    (plan, timing): (&Plan, Timing),
+    plan: &Plan,
     files: &[PathBuf],
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged> {
-    let rate = plan.frame_rate.filter(|_| timing != Timing::Variable);
+    let rate = plan.frame_rate.filter(|_| !evenness::is_variable(chunks));
     let excerpt = job.options.range.zip(rate).map(|(wanted, rate)| excerpt_of(wanted, plan.range(), rate));
     let mut merged = join::merge(job, excerpt, files, chunks, tell)?;
     if job.options.range.is_some_and(|range| range.start > 0) && excerpt.is_none() && job.source.is_some() {

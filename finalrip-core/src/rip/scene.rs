@@ -14,6 +14,7 @@ use crate::convert::{Conversion, Converter};
 use crate::error::{Error, Result};
 use crate::frames::{FrameSource, Frames};
 use crate::picture::{Description, Picture, PixelFormat};
+use crate::timing::{Claims, Timeline, Timing};
 use crate::units::{FrameRange, Rational};
 
 /// The longer edge of the pictures that are compared, in pixels; the detector's threshold is made for this size.
@@ -25,8 +26,8 @@ pub(crate) struct Seen {
     pub(crate) cuts: Vec<Vec<u32>>,
     /// How many frames were looked at.
     pub(crate) frames: u32,
-    /// Whether a frame was shown for another time than the clip's constant rate says.
-    pub(crate) uneven: bool,
+    /// What the frames say of how long they are shown, where the clip has a constant rate.
+    pub(crate) claims: Option<Claims>,
 }
 
 /// Looks for scene cuts in each window.
@@ -39,12 +40,13 @@ pub(crate) fn look(
     windows: &[FrameRange],
     cancel: &CancelToken,
 ) -> Result<Seen> {
-    let mut seen = Seen { cuts: Vec::with_capacity(windows.len()), frames: 0, uneven: false };
+    let mut timeline = Timeline::new(Timing::Auto, source.info().frame_rate);
+    let (mut all, mut frames) = (Vec::with_capacity(windows.len()), 0);
     for window in windows {
-        let cuts = look_at(source, format, *window, cancel, &mut seen)?;
-        seen.cuts.push(cuts);
+        all.push(look_at(source, format, *window, cancel, &mut timeline)?);
+        frames += window.len();
     }
-    Ok(seen)
+    Ok(Seen { cuts: all, frames, claims: timeline.into_claims() })
 }
 
 fn look_at(
@@ -52,7 +54,7 @@ fn look_at(
     format: PixelFormat,
     window: FrameRange,
     cancel: &CancelToken,
-    seen: &mut Seen,
+    timeline: &mut Timeline,
 ) -> Result<Vec<u32>> {
     let info = source.info();
     let (width, height) = small_size(info.width, info.height);
@@ -72,8 +74,8 @@ fn look_at(
     let mut before: Option<Arc<Grey<u8>>> = None;
     let mut frames = Frames::new(Arc::clone(source), window, info.threads + 2);
     while let Some(frame) = frames.next(cancel)? {
-        seen.frames += 1;
-        seen.uneven |= frame.properties.duration.is_some_and(|duration| is_uneven(duration, info.frame_rate));
+        // Where frames lie is of no interest here, nor whether one has a place.
+        let _ = timeline.place(&frame);
         let about = Description::from_properties(frame.format, &frame.properties);
         let mut picture = Picture::from_frame(&frame, format, &about)
             .map_err(|code| Error::Internal(format!("no picture for frame {}: {code}", frame.number)))?;
@@ -110,12 +112,4 @@ fn grey(picture: &Picture) -> Option<Arc<Grey<u8>>> {
         row.copy_from_slice(samples.get(..row.len())?);
     }
     Some(Arc::new(frame))
-}
-
-/// Whether a frame's duration is farther from the clip's period than the rounding of containers explains.
-pub(crate) fn is_uneven(duration: Rational, rate: Option<Rational>) -> bool {
-    /// Matroska's milliseconds, with some room.
-    const ROUNDING: f64 = 0.0015;
-    let period = rate.and_then(Rational::inverse).map(Rational::as_f64);
-    period.is_some_and(|period| (duration.as_f64() - period).abs() > ROUNDING.min(period / 4.0))
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{MergeProgress, output_error};
-use crate::encode::pipeline::{Opening, Seam};
+use crate::encode::pipeline::{Opening, Seam, Terms};
 use crate::error::{Error, Result};
 use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
@@ -19,6 +19,7 @@ use crate::script::Clip;
 use crate::timing::Timing;
 use crate::units::FrameRange;
 
+use super::evenness::{self, Settled};
 use super::event::RipReport;
 use super::plan::Plan;
 use super::record::ChunkRecord;
@@ -73,8 +74,9 @@ pub struct EncodedChunk(ChunkRecord);
 pub enum Staged<T> {
     /// It is done.
     Done(T),
-    /// The clip's frames turned out not to be evenly spaced. Encode every chunk again, with
-    /// [`StagedPlan::variable`].
+    /// The clip's frames turned out not to be evenly spaced, early in its first chunk, or where a merge cannot mend it: into
+    /// containers that know constant rates only, and behind filters of the command that go by time. Encode every chunk again,
+    /// with [`StagedPlan::variable`].
     OffGrid,
 }
 
@@ -172,6 +174,11 @@ impl Stages {
             let expected = "a number below that of the plan's chunks";
             return Err(Error::Setting { option: "chunk", value: chunk.to_string(), expected });
         };
+        if self.job.output.repeats && plan.timing == Timing::Variable && plan.plan.chunks.len() > 1 {
+            let reason = "it has no variable timing, which this clip needs: write .mkv, .mp4, .mov, .webm, .ts or .nut, or plan one \
+                          chunk (RipOptions::slice)";
+            return Err(output_error(self.job.output.file.target(), reason.to_owned()));
+        }
         let clip = self.clip()?;
         if clip.info().frames < plan.plan.range().end {
             let reason = "the script makes fewer frames than when the plan was made; plan it again".to_owned();
@@ -185,7 +192,8 @@ impl Stages {
         let next = next.and_then(|next| plan.plan.chunks.get(next)).map(|next| next.range);
         let begun = self.begun.take().filter(|frames| frames.range() == planned.range);
         let seam = Seam { begun, next };
-        let made = work::make_chunk(&job, clip, planned, (plan.timing, opening), seam, &mut tell)?;
+        let terms = Terms { timing: plan.timing, opening, watch: work::watch(&job, &plan.plan, chunk) };
+        let made = work::make_chunk(&job, clip, planned, terms, seam, &mut tell)?;
         let Some((record, begun)) = made else {
             return Ok(Staged::OffGrid);
         };
@@ -213,16 +221,17 @@ impl Stages {
         let (files, records): (Vec<PathBuf>, Vec<ChunkRecord>) =
             chunks.iter().map(|(path, chunk)| (path.clone(), chunk.0.clone())).unzip();
         check_chunks(&plan.plan, &records)?;
-        if plan.timing == Timing::Auto && work::drifts(records.iter()) {
+        let Some(Settled { chunks: records, note }) = evenness::settle(&self.job, &plan.plan, records) else {
             return Ok(Staged::OffGrid);
-        }
+        };
         let pictures_total = run::pictures(&records);
         let mut tell = |progress: MergeProgress| {
             listen(MergeStep { bytes: progress.bytes, pictures: progress.video_packets, pictures_total });
         };
         let output = &self.job.output.file;
         output.reset().map_err(|error| output_error(output.target(), error.to_string()))?;
-        let merged = run::join_all(&self.job, (&plan.plan, plan.timing), &files, &records, &mut tell)?;
+        let mut merged = run::join_all(&self.job, &plan.plan, &files, &records, &mut tell)?;
+        merged.notes.extend(note);
         output.publish().map_err(|error| output_error(output.target(), error.to_string()))?;
         let frames = f64::from(plan.plan.range().len());
         let encoding: f64 = records.iter().map(|record| record.elapsed.as_secs_f64()).sum();

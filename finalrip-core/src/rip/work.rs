@@ -8,17 +8,16 @@ use tracing::dispatcher::{get_default, with_default};
 
 use crate::cancel::CancelToken;
 use crate::encode::job::Job;
-use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop};
+use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop, Terms, Watch};
 use crate::error::{Error, Result};
 use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
 use crate::script::Clip;
 use crate::supervise::caught;
-use crate::timing::{Elapsed, Timing};
 use crate::units::FrameRange;
 
 use super::event::{RipEvent, RipProgress, WorkerProgress};
-use super::plan::Chunk;
+use super::plan::{Chunk, Plan};
 use super::record::{ChunkRecord, RipRecord, StreamRecord, Workspace};
 use super::run::{Events, Known};
 use super::{Environments, RipJob, join, share};
@@ -33,7 +32,7 @@ pub(super) enum Ended {
         /// Attempts that failed.
         failed: u32,
     },
-    /// Under [`Timing::Auto`] a chunk showed that the clip's frames are not evenly spaced.
+    /// Under [`Timing::Auto`] the first chunk showed early that the clip's frames are not evenly spaced.
     OffGrid { chunk: usize },
 }
 
@@ -120,6 +119,8 @@ impl<'a> Crew<'a> {
             None if self.halt.is_cancelled() => return Err(Error::Cancelled),
             None => {}
         }
+        // For certain, and whatever was told in the last moments: who counts frames ends with all of them.
+        self.events.tell(RipEvent::Progress(board.progress(self.record.plan.range().len())));
         let chunks: Option<Vec<ChunkRecord>> = board.done.into_iter().collect();
         let chunks = chunks.ok_or_else(|| Error::Internal("a chunk was left undone".to_owned()))?;
         Ok(Ended::All { chunks, frames: board.frames - board.frames_before, failed: board.failed })
@@ -184,7 +185,9 @@ impl<'a> Crew<'a> {
         let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
         let begun = worker.begun.take().filter(|frames| frames.range() == planned.range);
         let seam = Seam { begun, next: self.successor(chunk) };
-        let Some((record, begun)) = make_chunk(&job, clip, planned, (timing, worker.opening), seam, &mut tell)? else {
+        let watch = watch(&job, &self.record.plan, chunk);
+        let terms = Terms { timing, opening: worker.opening, watch };
+        let Some((record, begun)) = make_chunk(&job, clip, planned, terms, seam, &mut tell)? else {
             return Ok(Attempt::OffGrid);
         };
         worker.begun = begun;
@@ -236,16 +239,15 @@ impl<'a> Crew<'a> {
 
     fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord) -> Attempt {
         let (frames, bytes, elapsed) = (record.range.len(), record.bytes, record.elapsed);
-        let off_grid = {
+        {
             let mut board = self.board();
             board.busy[worker] = None;
             board.frames += frames;
             board.bytes += bytes;
             board.done[chunk] = Some(record);
-            self.record.timing == Timing::Auto && board.drifts()
-        };
+        }
         self.events.tell(RipEvent::ChunkFinished { chunk, worker, frames, bytes, elapsed });
-        if off_grid { Attempt::OffGrid } else { Attempt::Done }
+        Attempt::Done
     }
 
     /// Notes how far a worker is, and tells the caller if it is time to.
@@ -299,34 +301,26 @@ impl Board {
             workers: self.busy.iter().flatten().copied().collect(),
         }
     }
-
-    /// Whether the chunks that are done, from the first one on, add up to another time than the constant rate says.
-    fn drifts(&self) -> bool {
-        drifts(self.done.iter().map_while(Option::as_ref))
-    }
 }
 
-/// Whether chunks that follow each other add up to another time than their constant rate says.
-pub(super) fn drifts<'a>(chunks: impl Iterator<Item = &'a ChunkRecord>) -> bool {
-    let mut elapsed = Elapsed::default();
-    let mut frames = 0;
-    for record in chunks {
-        elapsed.add(record.placed.seconds);
-        frames += record.placed.frames;
-        if record.placed.period.is_some_and(|period| elapsed.is_off(frames, period)) {
-            return true;
-        }
+/// Which chunk may show that the clip is variable, so that all begins again: the first, early, for little is lost then. Whether
+/// that is so follows from the clip alone, and not from the order in which chunks are finished. What shows later, of all chunks
+/// together, only moves pictures in time.
+pub(super) fn watch(job: &Job, plan: &Plan, chunk: usize) -> Watch {
+    match chunk {
+        0 if plan.chunks.len() == 1 => Watch::whole(job),
+        0 => Watch::beginning(job),
+        _ => Watch::NEVER,
     }
-    false
 }
 
 /// Encodes a chunk into the job's file, which is not verified or published yet, and begins what the seam asks for; `None`
-/// when its frames are not evenly spaced.
+/// when the clip's frames are seen not to be evenly spaced.
 pub(super) fn make_chunk(
     job: &Job,
     clip: Clip,
     planned: Chunk,
-    timing: (Timing, Option<&Opening>),
+    terms: Terms<'_>,
     seam: Seam,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Option<(ChunkRecord, Option<Frames>)>> {
@@ -337,7 +331,7 @@ pub(super) fn make_chunk(
         clip.clear_caches();
     }
     let source: Arc<dyn FrameSource> = Arc::new(clip);
-    match pipeline::once(job, (&source, format), timing, seam, tell) {
+    match pipeline::once(job, (&source, format), terms, seam, tell) {
         Ok((outcome, begun)) => Ok(Some((chunk_record(planned, &outcome), begun))),
         Err(Stop::OffGrid { .. }) => Ok(None),
         Err(Stop::Failed(error)) => Err(error),
@@ -376,6 +370,6 @@ fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
         order: trace.order.clone(),
         starts: if is_a_tick_each { Vec::new() } else { trace.starts.clone() },
         end: trace.end,
-        placed: trace.placed,
+        claims: trace.claims.clone(),
     }
 }

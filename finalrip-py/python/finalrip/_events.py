@@ -165,10 +165,22 @@ class ChunkFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class TimingChanged(Event):
-    """The frames are not evenly spaced after all: everything starts again with their own durations."""
+    """The frames are not evenly spaced, as the first of them show: everything starts again with their own durations."""
 
     chunk: int
-    """The first chunk that showed it."""
+    """The chunk that showed it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthDiffers(Event):
+    """The clip is longer or shorter than the picture of the source, whose sound will not fit; told before it is encoded."""
+
+    clip: float
+    """The clip's length in seconds, at its own rate."""
+    source: float
+    """The source's picture in seconds."""
+    cause: str
+    """What usually is the cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +218,7 @@ _EVENTS: dict[str, type[Event]] = {
     "chunk_finished": ChunkFinished,
     "chunk_failed": ChunkFailed,
     "timing_changed": TimingChanged,
+    "length_differs": LengthDiffers,
     "merge_started": MergeStarted,
     "merging": Merging,
     "done": Done,

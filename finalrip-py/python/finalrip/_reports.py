@@ -55,6 +55,8 @@ class EncodeReport(_FileReport):
     """Whether the encoder read the clip's own planes, without a conversion in between."""
     fps: float
     """Frames a second over `elapsed`."""
+    notes: tuple[str, ...]
+    """What else there is to know, such as durations of frames that contradict the clip's rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
