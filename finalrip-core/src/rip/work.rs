@@ -202,7 +202,8 @@ impl<'a> Crew<'a> {
         self.workspace
             .change(|| publish().map_err(|error| crate::container::output_error(&path, error.to_string())))?;
         self.workspace.store_chunk(chunk, &record)?;
-        Ok(self.finished(worker.number, chunk, record))
+        self.finished(worker.number, chunk, record);
+        Ok(Attempt::Done)
     }
 
     /// Frames that one worker asks for ahead: its part of what keeps a shared core's threads busy.
@@ -237,7 +238,7 @@ impl<'a> Crew<'a> {
         Ok(worker.clip.insert(clip).clone())
     }
 
-    fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord) -> Attempt {
+    fn finished(&self, worker: usize, chunk: usize, record: ChunkRecord) {
         let (frames, bytes, elapsed) = (record.range.len(), record.bytes, record.elapsed);
         {
             let mut board = self.board();
@@ -247,7 +248,6 @@ impl<'a> Crew<'a> {
             board.done[chunk] = Some(record);
         }
         self.events.tell(RipEvent::ChunkFinished { chunk, worker, frames, bytes, elapsed });
-        Attempt::Done
     }
 
     /// Notes how far a worker is, and tells the caller if it is time to.

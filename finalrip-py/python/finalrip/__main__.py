@@ -43,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _encode(given: argparse.Namespace) -> int:
     with _prints_aside(given), _progress(given) as show:
         report = finalrip.encode(given.script, given.output, given.param, progress=show, **_shared(given))
-    return 0 if given.quiet else _tell(given, report)
+    if given.quiet:
+        return 0
+    for note in report.notes:
+        _say(note)
+    return _tell(given, report)
 
 
 def _rip(given: argparse.Namespace) -> int:

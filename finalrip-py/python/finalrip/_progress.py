@@ -16,6 +16,7 @@ from ._events import (
     ChunkFinished,
     ChunkStarted,
     Done,
+    LengthDiffers,
     Merging,
     MergeStarted,
     Planned,
@@ -239,6 +240,11 @@ def lasting(told: Record) -> str | None:
             return f"chunk {told.chunk}: attempt {told.attempt} failed, {told.attempts_left} left: {told.reason}"
         case TimingChanged():
             return f"chunk {told.chunk} shows a variable frame rate: starting again with the frames' own durations"
+        case LengthDiffers():
+            return (
+                f"warning: the clip lasts {told.clip:.2f} s and the source's picture {told.source:.2f} s, "
+                f"so that the source's sound does not fit: {told.cause}"
+            )
     return None
 
 
