@@ -212,7 +212,9 @@ fn levels_and_ranges_are_what_the_programs_take() {
     assert!(EncodeCommand::parse("SvtAv1EncApp -i - --level 40").is_err(), "the program takes no such level either");
     for (text, range, full) in [("tv", "tv", "off"), ("pc", "pc", "on")] {
         let expected = [("color_range", range), ("x264-params", &format!("fullrange={full}"))];
-        assert_eq!(options(&format!("x264 --range {text} -")), pairs(&expected));
+        let command = parse(&format!("x264 --range {text} -"));
+        assert_eq!(command.encoder_options(), pairs(&expected));
+        assert_eq!(command.filters(), Some(format!("scale=out_range={range}").as_str()));
     }
     assert_eq!(options("x264 --range auto -"), []);
 }
@@ -251,7 +253,7 @@ fn aomenc_and_vpxenc_become_options_of_libav() {
         ),
         ("aomenc -o OUT -", "libaom-av1", vec![("cpu-used", "0"), ("b", "256000")]),
         (
-            "aomenc --end-usage=cbr --target-bitrate=800 --buf-sz=2000 --kf-max-dist=48 --cpu-used=8 - -o OUT",
+            "aomenc --end-usage=cbr --target-bitrate=800 --buf-sz=2000 --buf-optimal-sz=1666 --kf-max-dist=48 --cpu-used=8 - -o OUT",
             "libaom-av1",
             vec![
                 ("g", "48"),
@@ -260,6 +262,7 @@ fn aomenc_and_vpxenc_become_options_of_libav() {
                 ("minrate", "800000"),
                 ("maxrate", "800000"),
                 ("bufsize", "1600000"),
+                ("rc_init_occupancy", "3200000"),
             ],
         ),
         (
@@ -282,6 +285,10 @@ fn aomenc_and_vpxenc_become_options_of_libav() {
         ("aomenc --resize-mode=1 -o a -", "--resize-mode cannot be used here: pictures of another size"),
         ("aomenc --film-grain-table=a -o a -", "--film-grain-table cannot be used here: no other files are read"),
         ("aomenc --codec=vp9 -o a -", "--codec cannot be `vp9`; allowed: av1"),
+        (
+            "aomenc --buf-sz=2000 -o a -",
+            "--buf-sz cannot be used here: libav aims at five sixths of the buffer: say --buf-optimal-sz=1666",
+        ),
         ("vpxenc --codec=av1 -o a -", "--codec cannot be `av1`; allowed: vp8 or vp9"),
         ("vpxenc --min-gf-interval=4 -o a -", "--min-gf-interval cannot be used here: libav has no such setting"),
         ("vpxenc --codec=vp8 --row-mt=1 -o a -", "--row-mt cannot be used here: this build's libvpx has no -row-mt"),

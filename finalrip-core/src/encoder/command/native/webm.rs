@@ -12,12 +12,18 @@ pub(super) struct RateControl {
     /// Sizes of the buffer, in milliseconds of the bitrate.
     buffer: Option<u64>,
     initial: Option<u64>,
+    optimal: Option<u64>,
 }
 
 /// The bitrate that both programs start with, in thousands of bits per second.
 const DEFAULT_BITRATE: u64 = 256;
 /// The quality that both programs start with.
 const DEFAULT_LEVEL: &str = "10";
+/// How much of the buffer both libraries take to be full at the start, in milliseconds; libav would say three quarters.
+const DEFAULT_INITIAL: u64 = 4000;
+/// The whole of it, and the level that is aimed at.
+const DEFAULT_BUFFER: u64 = 6000;
+const DEFAULT_OPTIMAL: u64 = 5000;
 
 pub(super) fn end_usage(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     // The programs take the names, and their numbers.
@@ -45,12 +51,17 @@ pub(super) fn level(reader: &mut Reader, given: &Given<'_>) -> Result<(), Comman
     Ok(())
 }
 
-/// `--buf-sz` and `--buf-initial-sz`.
+/// `--buf-sz`, `--buf-initial-sz` and `--buf-optimal-sz`.
 pub(super) fn buffer(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     let time = given.whole().ok().filter(|time: &u64| *time <= 1_000_000);
     let time = time.ok_or_else(|| given.bad_value("milliseconds, from 0 to 1000000"))?;
     let control = &mut reader.rate_control;
-    *(if given.name == "buf-sz" { &mut control.buffer } else { &mut control.initial }) = Some(time);
+    let part = match given.name {
+        "buf-sz" => &mut control.buffer,
+        "buf-initial-sz" => &mut control.initial,
+        _ => &mut control.optimal,
+    };
+    *part = Some(time);
     Ok(())
 }
 
@@ -97,8 +108,14 @@ pub(super) fn finish(reader: &mut Reader, speed: &str) -> Result<(), CommandErro
     for name in rates {
         reader.libav_option("--target-bitrate", name, &bits.to_string())?;
     }
+    let optimal = control.buffer.unwrap_or(DEFAULT_BUFFER) * 5 / 6;
+    if optimal != control.optimal.unwrap_or(DEFAULT_OPTIMAL) {
+        let reason = format!("libav aims at five sixths of the buffer: say --buf-optimal-sz={optimal} as well");
+        return Err(CommandError::not_here("--buf-sz", reason));
+    }
+    let initial = control.initial.or(control.buffer.map(|_| DEFAULT_INITIAL));
     for (typed, name, time) in
-        [("--buf-sz", "bufsize", control.buffer), ("--buf-initial-sz", "rc_init_occupancy", control.initial)]
+        [("--buf-sz", "bufsize", control.buffer), ("--buf-initial-sz", "rc_init_occupancy", initial)]
     {
         if let Some(time) = time {
             let size = (bits * time / 1000).min(i32::MAX as u64);

@@ -178,6 +178,7 @@ fn demuxer(_: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     if ["y4m", "auto"].contains(&given.value) { Ok(()) } else { Err(given.bad_value("y4m; the input is the clip")) }
 }
 
+/// The program converts a clip of the other range, and not only says so.
 fn range(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
     let full = match given.value {
         "auto" => return Ok(()),
@@ -185,6 +186,7 @@ fn range(reader: &mut Reader, given: &Given<'_>) -> Result<(), CommandError> {
         "pc" => "on",
         _ => return Err(given.bad_value("auto, tv or pc")),
     };
+    reader.command.filters = Some(format!("scale=out_range={}", given.value));
     reader.libav_option(given.typed, "color_range", given.value)?;
     reader.param(given.typed, "fullrange", full)
 }
