@@ -21,7 +21,7 @@ use crate::units::Rational;
 
 pub(crate) use length::{PictureLength, picture_length};
 pub use merge::MergeOptions;
-pub(crate) use merge::{Excerpt, MergeProgress, MergeSettings, Merged, VideoTrack, merge};
+pub(crate) use merge::{Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, VideoTrack, merge, preview};
 pub(crate) use partial::PartialFile;
 pub(crate) use retime::{Retimed, retime};
 pub use streams::{StreamAction, StreamKind, StreamReport};

@@ -70,6 +70,7 @@ pub fn encode(
     options: &Options,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
+    command.streams.check_for_encode()?;
     let job = Job::new(command, output.into(), options)?;
     let script = script.clone();
     run(
@@ -95,6 +96,7 @@ pub fn encode_source(
     options: &Options,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
+    command.streams.check_for_encode()?;
     let job = Job::new(command, output.into(), options)?;
     let format = PixelFormat::for_clip(source.info().format).ok_or_else(|| Error::Clip {
         reason: format!("libav has no pixel format for {:?}; convert it first", source.info().format),

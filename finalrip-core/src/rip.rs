@@ -7,6 +7,7 @@
 mod evenness;
 pub(crate) mod event;
 mod fingerprint;
+mod foresee;
 mod join;
 mod length;
 pub(crate) mod plan;
@@ -17,6 +18,7 @@ mod share;
 pub(crate) mod stages;
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +26,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cancel::CancelToken;
-use crate::container::{MergeOptions, output_error};
+use crate::container::{Excerpt, MergeOptions, MergeSettings, output_error};
 use crate::convert::RAV1E;
 use crate::encode::Options;
 use crate::encode::job::Job;
+use crate::encoder::command::streams::{SideKind, StreamRules};
 use crate::encoder::command::{EncodeCommand, EncoderChoice, StreamPart};
 use crate::error::{Error, Result};
 use crate::script::{Script, from_working_folder};
@@ -255,6 +258,7 @@ impl RipJob {
             timing: rip.options.timing,
             ..Options::default()
         };
+        rip.command.streams.check_for_rip()?;
         let output = Job::new(&rip.command, rip.output.clone(), &options)?;
         let target = output.file.target();
         if target.exists() && !target.is_file() {
@@ -311,6 +315,28 @@ impl RipJob {
             ignore_props: options.ignore_props,
             timing: options.timing,
             encoder: self.output.encoder.clone(),
+        }
+    }
+
+    /// What is asked of the merged file.
+    fn merge_settings(&self, excerpt: Option<Excerpt>) -> MergeSettings {
+        let (rules, keep) = (&self.command.streams, self.options.merge);
+        let keep = MergeOptions {
+            audio: keep.audio && !rules.leaves_out(SideKind::Audio),
+            subtitles: keep.subtitles && !rules.leaves_out(SideKind::Subtitle),
+            attachments: keep.attachments && !rules.leaves_out(SideKind::Attachment),
+            ..keep
+        };
+        MergeSettings {
+            format: self.output.format,
+            options: self.command.muxer_options.clone(),
+            metadata: self.command.metadata.clone(),
+            stream_metadata: self.command.stream_metadata.clone(),
+            tag: self.command.tag.clone(),
+            keep,
+            rules: rules.clone(),
+            without: BTreeMap::new(),
+            excerpt,
         }
     }
 
@@ -375,6 +401,7 @@ fn chunk_command(command: &EncodeCommand, encoder: &str, slices: bool) -> Encode
     chunk.metadata.clear();
     chunk.stream_metadata.clear();
     chunk.tag = None;
+    chunk.streams = StreamRules::default();
     if slices {
         chunk.frame_limit = None;
     }

@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cancel::CancelToken;
+use crate::encoder::command::streams::StreamRules;
 use crate::error::{Error, Result};
 use crate::ffi::Packet;
 use crate::ffi::format::OutputFormat;
 use crate::ffi::input::InputStream;
+use crate::ffi::output::Priming;
 
 use self::part::Part;
 use self::place::{Place, Searched};
@@ -65,7 +67,7 @@ pub(crate) fn cut(source: &Path, start: f64, end: f64, output: &Path, cancel: &C
     let lead = source.video.filter(|video| taken.contains(video)).or(taken.first().copied());
     let lead = lead.ok_or_else(|| nothing_in(source.path, "it has no stream that a Matroska file can carry"))?;
     let others = if source.video.is_some() { &[] } else { &taken[..] };
-    let zero = start::find(&mut source.input, source.video, others, &source.log).base(|_| true);
+    let zero = start::find(&mut source.input, (source.video, others), Priming::None, &source.log).base(|_| true);
     let range = Range { from: after(zero, start), to: after(zero, end).saturating_sub(ROUNDING) };
     let searched = Searched { path: source.path, probe: source.probe, lead, zero, cancel };
     let place = searched.place(range)?;
@@ -112,6 +114,8 @@ fn settings() -> Result<MergeSettings> {
         stream_metadata: Vec::new(),
         tag: None,
         keep: MergeOptions::default(),
+        rules: StreamRules::default(),
+        without: BTreeMap::new(),
         excerpt: None,
     })
 }
@@ -176,7 +180,7 @@ impl<'a> Job<'a> {
             let (from, to) = (clock_face(self.place.key), clock_face(self.range.to));
             return Err(nothing_in(self.searched.path, &format!("it holds nothing between {from} and {to}")));
         }
-        writer.finish(file)
+        Ok(writer.finish(file)?.bytes)
     }
 
     /// The streams by their number in the source.

@@ -19,12 +19,15 @@ mod subtitles;
 #[cfg(test)]
 pub(super) mod tests;
 mod track;
+mod trial;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::CancelToken;
+use crate::encoder::command::streams::StreamRules;
 use crate::error::{Error, Result};
 use crate::ffi::format::{OutputFormat, StreamSettings};
 use crate::ffi::log::LogTail;
@@ -64,6 +67,10 @@ pub(crate) struct MergeSettings {
     /// The video's four-character code, as `-tag:v` takes it.
     pub(crate) tag: Option<String>,
     pub(crate) keep: MergeOptions,
+    /// What the command says of the source's other streams.
+    pub(crate) rules: StreamRules,
+    /// Streams of the source that are left out, by their numbers, with the reason: a merge before this one failed for them.
+    pub(crate) without: BTreeMap<usize, String>,
     /// What of the script's output the video is, if not all of it.
     pub(crate) excerpt: Option<Excerpt>,
 }
@@ -151,13 +158,57 @@ impl<'a> Target<'a> {
     }
 }
 
+/// What would become of each stream of the source, found out before there is a video: `video` says what is known of it. Writes
+/// nothing.
+///
+/// # Errors
+/// [`Error::Source`] when the source cannot be opened; [`Error::Command`] when a stream cannot become what the command asks.
+pub(crate) fn preview(
+    video: &VideoTrack<'_>,
+    source: &Path,
+    file: &PartialFile,
+    settings: &MergeSettings,
+    cancel: &CancelToken,
+) -> Result<Vec<StreamReport>> {
+    let target = Target::new(file.target());
+    let source = Source::open(source, settings, cancel)?;
+    let mut job = Job::without_video(&target, video, &source, settings, cancel)?;
+    job.plan_source(source).map(|(_, streams)| streams)
+}
+
+/// Why a merge failed.
+#[derive(Debug)]
+pub(crate) enum MergeFailure {
+    /// For good.
+    Failed(Error),
+    /// The muxer could not complete the file, for no fault of the disk. Without these streams of the source, which are the
+    /// likeliest cause, it may; the reason is what the muxer says.
+    Incomplete { streams: BTreeMap<usize, String>, error: Error },
+}
+
+impl MergeFailure {
+    #[cfg(test)]
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Failed(error) | Self::Incomplete { error, .. } => error,
+        }
+    }
+}
+
+impl From<Error> for MergeFailure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Writes the video and what is kept of the source into `file`, and completes it; the caller publishes it.
 ///
 /// `tell` is called for each packet that was taken. Reading and writing stop soon after `cancel` is used.
 ///
 /// # Errors
 /// [`Error::Source`] when the source cannot be opened; once it is open, whatever is wrong with it is a note. Errors of
-/// `video.next` as they are. [`Error::Output`] when the file cannot be written or the container does not take the video.
+/// `video.next` as they are. [`Error::Command`] when a stream cannot become what the command asks. [`Error::Output`] when
+/// the file cannot be written or the container does not take the video.
 pub(crate) fn merge(
     video: VideoTrack<'_>,
     source: Option<&Path>,
@@ -165,11 +216,11 @@ pub(crate) fn merge(
     settings: &MergeSettings,
     cancel: &CancelToken,
     tell: &mut dyn FnMut(MergeProgress),
-) -> Result<Merged> {
+) -> Result<Merged, MergeFailure> {
     let target = Target::new(file.target());
     if let Some(tag) = settings.tag.as_deref().filter(|tag| parse_tag(tag).is_none()) {
         let reason = format!("-tag:v {tag}: not four characters such as hvc1, nor a number");
-        return Err(target.error(reason));
+        return Err(target.error(reason).into());
     }
     let source = source.map(|path| Source::open(path, settings, cancel)).transpose()?;
     let mut job = Job::new(&target, &video, source.as_ref(), settings, cancel)?;

@@ -58,8 +58,9 @@ impl AudioForm {
         );
         let to = &encoder.form;
         let cut = heard_from.map(|time| format!("atrim=start_pts={time},")).unwrap_or_default();
+        let chain = encoder.filters.as_ref().map(|chain| format!("{chain},")).unwrap_or_default();
         let filters = format!(
-            "{cut}aresample=async=1,aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
+            "{cut}{chain}aresample=async=1,aformat=sample_fmts={}:sample_rates={}:channel_layouts={}",
             to.sample_format, to.sample_rate, to.layout
         );
         let mut graph = FilterGraph::audio(&source, &filters, log)?;
@@ -88,7 +89,7 @@ pub(super) unsafe fn settle_layout(layout: *mut av::AVChannelLayout) {
 ///
 /// # Safety
 /// `layout` is valid, and nobody else uses it.
-unsafe fn fit_layout(layout: *mut av::AVChannelLayout, layouts: &[&str]) -> Result<(), AvError> {
+unsafe fn fit_layout(layout: *mut av::AVChannelLayout, layouts: &[String]) -> Result<(), AvError> {
     // SAFETY: by the caller's promise.
     let (wanted, channels) = unsafe { (mask_of(layout), (*layout).nb_channels) };
     let Some(wanted) = wanted else { return Ok(()) };
@@ -147,19 +148,128 @@ unsafe fn describe_layout(layout: *const av::AVChannelLayout) -> Option<String> 
 }
 
 /// What an audio encoder is opened with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct AudioSettings {
     /// The encoder's name, such as `flac`.
-    pub(crate) encoder: &'static str,
-    pub(crate) sample_format: &'static str,
+    pub(crate) encoder: String,
+    pub(crate) sample_format: String,
     pub(crate) sample_rate: u32,
     /// The bits of a sample that count, where the format has more.
     pub(crate) bits: Option<u32>,
-    /// The only layouts that the encoder takes, smallest first; without any it is asked for that of the source.
-    pub(crate) layouts: &'static [&'static str],
+    /// The layout that was asked for, by name; without one it is that of the source.
+    pub(crate) layout: Option<String>,
+    /// The only layouts that the encoder takes, smallest first; empty when it does not say.
+    pub(crate) layouts: Vec<String>,
     /// Bits a second, of lossy encoders.
     pub(crate) bit_rate: Option<u64>,
+    /// A chain of filters in front of the encoder, in libavfilter's syntax.
+    pub(crate) filters: Option<String>,
+    /// Options by libav's names.
+    pub(crate) options: Vec<(String, String)>,
     pub(crate) global_header: bool,
+}
+
+/// What an audio encoder takes; a list is empty when it does not say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AudioAbilities {
+    pub(crate) sample_formats: Vec<String>,
+    pub(crate) sample_rates: Vec<u32>,
+    pub(crate) layouts: Vec<String>,
+}
+
+impl AudioAbilities {
+    /// Of the encoder of this name; `None` when there is none.
+    pub(crate) fn of(encoder: &str) -> Option<Self> {
+        let name = c_string(encoder);
+        // SAFETY: a terminated string; returns null or a static description.
+        let codec = unsafe { av::avcodec_find_encoder_by_name(name.as_ptr()).as_ref() }?;
+        let mut this = Self::default();
+        // SAFETY: null, or a static array that ends with NONE, which is compared before the next step; names are static.
+        unsafe {
+            let mut next = codec.sample_fmts;
+            while !next.is_null() && *next != av::AVSampleFormat::AV_SAMPLE_FMT_NONE {
+                this.sample_formats.extend(text_from(av::av_get_sample_fmt_name(*next)));
+                next = next.add(1);
+            }
+        }
+        // SAFETY: null, or a static array that ends with 0, which is compared before the next step.
+        unsafe {
+            let mut next = codec.supported_samplerates;
+            while !next.is_null() && *next != 0 {
+                this.sample_rates.extend(u32::try_from(*next));
+                next = next.add(1);
+            }
+        }
+        // SAFETY: null, or a static array that ends with a layout without channels, compared before the next step.
+        unsafe {
+            let mut next = codec.ch_layouts;
+            while !next.is_null() && (*next).nb_channels > 0 {
+                this.layouts.extend(describe_layout(next));
+                next = next.add(1);
+            }
+        }
+        Some(this)
+    }
+
+    /// The sample format that keeps most of sound in `like`: the same kind, or the next that holds it, or the best there is.
+    pub(crate) fn best_format(&self, like: &StreamParameters) -> Option<String> {
+        let plain = |name: &str| name.trim_end_matches('p').to_owned();
+        let wanted = like.sample_format().map_or_else(|| "s16".to_owned(), |name| plain(&name));
+        let rank = |name: &str| match name {
+            "u8" => 1,
+            "s16" => 2,
+            "s32" => 4,
+            "flt" => 5,
+            "s64" => 7,
+            _ => 8,
+        };
+        let cost = |name: &&String| {
+            let (has, wants) = (rank(&plain(name)), rank(&wanted));
+            if has >= wants { has - wants } else { 100 - has }
+        };
+        self.sample_formats.iter().min_by_key(cost).cloned()
+    }
+
+    /// The rate nearest to `rate`, a higher one if need be.
+    pub(crate) fn best_rate(&self, rate: u32) -> u32 {
+        let higher = self.sample_rates.iter().copied().filter(|&known| known >= rate).min();
+        higher.or(self.sample_rates.iter().copied().max()).unwrap_or(rate)
+    }
+}
+
+/// Whether libav knows a channel layout of this name.
+pub(crate) fn is_layout(name: &str) -> bool {
+    layout_named(name).is_some()
+}
+
+/// libav's usual layout for a number of channels, by name.
+pub(crate) fn usual_layout(channels: u32) -> Option<String> {
+    // SAFETY: all zeros is a layout that owns nothing; the call fills it.
+    unsafe {
+        let mut layout: av::AVChannelLayout = std::mem::zeroed();
+        av::av_channel_layout_default(&raw mut layout, c_int::try_from(channels).ok()?);
+        describe_layout(&raw const layout)
+    }
+}
+
+/// A layout of speakers by name; one that would own memory is passed over.
+fn layout_named(name: &str) -> Option<av::AVChannelLayout> {
+    // SAFETY: all zeros is a layout that owns nothing; a layout of another order than libav's own is freed here.
+    unsafe {
+        let mut layout: av::AVChannelLayout = std::mem::zeroed();
+        let name = c_string(name);
+        AvError::check(av::av_channel_layout_from_string(&raw mut layout, name.as_ptr())).ok()?;
+        if layout.order == av::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE {
+            return Some(layout);
+        }
+        av::av_channel_layout_uninit(&raw mut layout);
+        None
+    }
+}
+
+/// Whether libav knows a sample format of this name.
+pub(crate) fn is_sample_format(name: &str) -> bool {
+    sample_format_named(name) != av::AVSampleFormat::AV_SAMPLE_FMT_NONE
 }
 
 /// An open audio encoder of libav. Its times are in samples.
@@ -167,6 +277,8 @@ pub(crate) struct AudioSettings {
 pub(crate) struct AudioEncoder {
     raw: NonNull<av::AVCodecContext>,
     form: AudioForm,
+    /// What stands in front of it.
+    filters: Option<String>,
     log: LogTail,
 }
 
@@ -177,7 +289,7 @@ impl AudioEncoder {
     /// Opens an encoder for sound with the channels of `like`.
     pub(crate) fn open(settings: &AudioSettings, like: &StreamParameters, log: &LogTail) -> Result<Self, AvError> {
         let _scope = LogScope::enter(log);
-        let name = c_string(settings.encoder);
+        let name = c_string(&settings.encoder);
         // SAFETY: a terminated string; returns null or a static description.
         let codec = unsafe { av::avcodec_find_encoder_by_name(name.as_ptr()) };
         if codec.is_null() {
@@ -186,16 +298,17 @@ impl AudioEncoder {
         // SAFETY: a static codec; returns null or a context that is ours from here on.
         let raw = NonNull::new(unsafe { av::avcodec_alloc_context3(codec) }).ok_or(AvError::NO_MEMORY)?;
         let form = AudioForm {
-            sample_format: settings.sample_format.to_owned(),
+            sample_format: settings.sample_format.clone(),
             sample_rate: settings.sample_rate,
             layout: String::new(),
         };
-        let mut this = Self { raw, form, log: log.clone() };
+        let mut this = Self { raw, form, filters: settings.filters.clone(), log: log.clone() };
         this.describe(settings, like)?;
-        let mut options = Dictionary::new([("threads", "1")]);
+        let asked = settings.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut options = Dictionary::new([("threads", "1")].into_iter().chain(asked));
         // SAFETY: an unopened context made for this codec.
         AvError::check(unsafe { av::avcodec_open2(raw.as_ptr(), codec, &raw mut options.0) })?;
-        Ok(this)
+        if options.keys().is_empty() { Ok(this) } else { Err(AvError(av::AVERROR_OPTION_NOT_FOUND)) }
     }
 
     fn describe(&mut self, settings: &AudioSettings, like: &StreamParameters) -> Result<(), AvError> {
@@ -207,11 +320,14 @@ impl AudioEncoder {
                 &raw mut (*raw).ch_layout,
                 &raw const (*like.as_ptr()).ch_layout,
             ))?;
+            if let Some(wanted) = settings.layout.as_deref().and_then(layout_named) {
+                AvError::check(av::av_channel_layout_copy(&raw mut (*raw).ch_layout, &raw const wanted))?;
+            }
             settle_layout(&raw mut (*raw).ch_layout);
-            fit_layout(&raw mut (*raw).ch_layout, settings.layouts)?;
+            fit_layout(&raw mut (*raw).ch_layout, &settings.layouts)?;
             self.form.layout = describe_layout(&raw const (*raw).ch_layout).ok_or(AvError(-libc::EINVAL))?;
             (*raw).sample_rate = sample_rate;
-            (*raw).sample_fmt = sample_format_named(settings.sample_format);
+            (*raw).sample_fmt = sample_format_named(&settings.sample_format);
             (*raw).time_base = av::AVRational { num: 1, den: sample_rate };
             (*raw).bits_per_raw_sample = settings.bits.map_or(0, |bits| bits as c_int);
             (*raw).flags |= av::AV_CODEC_FLAG_BITEXACT as c_int;

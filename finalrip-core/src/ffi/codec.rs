@@ -131,6 +131,17 @@ impl Packet {
         Some(u32::from_le_bytes(bytes))
     }
 
+    /// Whether the packet is there for the decoder alone, and nothing of it is to be seen or heard: what an edit list hides.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.raw().flags & av::AV_PKT_FLAG_DISCARD as c_int != 0
+    }
+
+    /// A packet of its own with the same bytes, times and side data; the bytes are shared where they can be.
+    pub(crate) fn copied(&self) -> Result<Self, AvError> {
+        // SAFETY: a valid packet; returns null or a packet that is ours.
+        NonNull::new(unsafe { av::av_packet_clone(self.as_ptr()) }).map(Self).ok_or(AvError::NO_MEMORY)
+    }
+
     pub(crate) fn set_key(&mut self) {
         self.raw_mut().flags |= av::AV_PKT_FLAG_KEY as c_int;
     }

@@ -1,5 +1,6 @@
 //! Decoders: of a source's first picture, and of audio that a container cannot carry as it is.
 
+use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi as av;
@@ -79,5 +80,23 @@ impl AvFrame {
     /// How many samples a frame of audio holds for each channel.
     pub(crate) fn samples(&self) -> i64 {
         self.raw().nb_samples.into()
+    }
+
+    /// The samples of a frame of audio as bytes; of planar ones those of the first channel.
+    pub(crate) fn sample_bytes(&self) -> &[u8] {
+        let raw = self.raw();
+        let known = (0..av::AVSampleFormat::AV_SAMPLE_FMT_NB as c_int).contains(&raw.format);
+        if !known || raw.nb_samples <= 0 || raw.data[0].is_null() {
+            return &[];
+        }
+        // SAFETY: the number was found to be one of the enumeration's; the calls look it up in a table.
+        let (bytes, planar) = unsafe {
+            let format = (&raw const raw.format).cast::<av::AVSampleFormat>().read();
+            (av::av_get_bytes_per_sample(format), av::av_sample_fmt_is_planar(format) != 0)
+        };
+        let channels = if planar { 1 } else { raw.ch_layout.nb_channels };
+        let size = [bytes, raw.nb_samples, channels].map(|part| usize::try_from(part).unwrap_or(0)).iter().product();
+        // SAFETY: a decoded frame of audio holds so many samples of so many bytes in its first plane, for as long as it lives.
+        unsafe { std::slice::from_raw_parts(raw.data[0], size) }
     }
 }

@@ -12,6 +12,9 @@ use super::log::{LogScope, LogTail};
 use super::{AvError, Dictionary, Packet, StreamParameters, c_string, text_from};
 use crate::units::Rational;
 
+/// The name under which the initial delay of the ffmpeg program's `-muxpreload` is passed, in microseconds.
+pub(crate) const MUX_PRELOAD: &str = "muxpreload";
+
 /// A muxer of libav.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OutputFormat(NonNull<av::AVOutputFormat>);
@@ -78,7 +81,7 @@ impl OutputFormat {
     pub(crate) fn takes(&self, codec: av::AVCodecID) -> Option<bool> {
         // SAFETY: a static description and a valid codec id.
         match unsafe { av::avformat_query_codec(self.0.as_ptr(), codec, av::FF_COMPLIANCE_EXPERIMENTAL) } {
-            0 => Some(false),
+            0 => Some(self.name() == "mov" && has_fallback(codec)),
             1.. => Some(true),
             _ => None,
         }
@@ -86,18 +89,33 @@ impl OutputFormat {
 
     /// The encoder that ffmpeg would choose for the file when the command names none.
     pub(crate) fn default_encoder(&self, file: &Path) -> Option<String> {
+        self.guess_encoder(file, av::AVMediaType::AVMEDIA_TYPE_VIDEO)
+    }
+
+    /// The audio encoder that ffmpeg would choose for a file with this extension when the command names none.
+    pub(crate) fn default_audio_encoder(&self, extension: &str) -> Option<String> {
+        self.guess_encoder(Path::new(&format!("out.{extension}")), av::AVMediaType::AVMEDIA_TYPE_AUDIO)
+    }
+
+    fn guess_encoder(&self, file: &Path, kind: av::AVMediaType) -> Option<String> {
         let file = path_string(file).ok()?;
         // SAFETY: a static description and terminated strings; the descriptions returned are static.
         unsafe {
-            let id = av::av_guess_codec(
-                self.0.as_ptr(),
-                ptr::null(),
-                file.as_ptr(),
-                ptr::null(),
-                av::AVMediaType::AVMEDIA_TYPE_VIDEO,
-            );
+            let id = av::av_guess_codec(self.0.as_ptr(), ptr::null(), file.as_ptr(), ptr::null(), kind);
             text_from(av::avcodec_find_encoder(id).as_ref()?.name)
         }
+    }
+}
+
+/// Whether libav's MOV muxer writes video of a codec that MOV has no name for under its name in AVI, as it does with a
+/// warning, and the demuxer knows it by that name again.
+fn has_fallback(codec: av::AVCodecID) -> bool {
+    // SAFETY: lists of static tables, ended by null; the tag is written before it is read.
+    unsafe {
+        let (of_mov, of_avi) = (av::avformat_get_mov_video_tags(), av::avformat_get_riff_video_tags());
+        let mut tag = 0;
+        av::av_codec_get_tag2([of_avi, ptr::null()].as_ptr(), codec, &raw mut tag) != 0
+            && av::av_codec_get_id([of_mov, of_avi, ptr::null()].as_ptr(), tag) == codec
     }
 }
 
@@ -123,6 +141,7 @@ pub(crate) struct OutputContext {
     pub(super) log: LogTail,
     /// Whether what is written stays in memory: the context is only a trial.
     in_memory: bool,
+    has_trailer: bool,
 }
 
 // SAFETY: a format context may be used from any one thread at a time.
@@ -165,7 +184,7 @@ impl OutputContext {
             )
         })?;
         let raw = NonNull::new(raw).ok_or(AvError::NO_MEMORY)?;
-        Ok(Self { raw, log: log.clone(), in_memory: false })
+        Ok(Self { raw, log: log.clone(), in_memory: false, has_trailer: false })
     }
 
     /// Adds a stream and returns its number; `time_base` is the base that it would like.
@@ -204,12 +223,31 @@ impl OutputContext {
     }
 
     /// Writes the header. Returns the names of options that neither the muxer nor libavformat has.
+    ///
+    /// [`MUX_PRELOAD`] is for muxers that have such a delay, and is passed over by all others.
     pub(crate) fn write_header(&mut self, options: &[(String, String)]) -> Result<Vec<String>, AvError> {
         let _scope = LogScope::enter(&self.log);
+        let preloads = self.has_own_option("preload");
+        let options = options.iter().filter(|(key, _)| key != MUX_PRELOAD || preloads);
+        let options: Vec<(String, String)> = options
+            .map(|(key, value)| (if key == MUX_PRELOAD { "preload".to_owned() } else { key.clone() }, value.clone()))
+            .collect();
         let mut options = Dictionary::new(options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         // SAFETY: a context with its streams; libav replaces the dictionary by what it left unused.
         AvError::check(unsafe { av::avformat_write_header(self.raw.as_ptr(), &raw mut options.0) })?;
         Ok(options.keys())
+    }
+
+    fn has_own_option(&self, name: &str) -> bool {
+        let name = c_string(name);
+        // SAFETY: a context has a muxer, whose class is null or static. With FAKE_OBJ libav reads only the class through the
+        // pointer to it.
+        unsafe {
+            let class = self.raw.as_ref().oformat.as_ref().map_or(ptr::null(), |format| format.priv_class);
+            let object = (&raw const class).cast_mut().cast();
+            !class.is_null()
+                && !av::av_opt_find(object, name.as_ptr(), ptr::null(), 0, av::AV_OPT_SEARCH_FAKE_OBJ).is_null()
+        }
     }
 
     /// The time base that stream 0 got; valid after the header.
@@ -227,7 +265,7 @@ impl OutputContext {
     }
 
     /// A write error that libav's buffering has swallowed so far: a full disk, say.
-    fn io_error(&self) -> Result<(), AvError> {
+    pub(crate) fn io_error(&self) -> Result<(), AvError> {
         // SAFETY: owned; `pb` is null or the open file.
         let error = unsafe { (*self.raw.as_ptr()).pb.as_ref() }.map_or(0, |pb| pb.error);
         AvError::check(error).map(drop)
@@ -260,11 +298,26 @@ impl OutputContext {
         u64::try_from(position).unwrap_or(0)
     }
 
-    /// Writes the trailer and closes the file.
+    /// Writes the trailer, once. What is written after it is lost.
+    pub(crate) fn write_trailer(&mut self) -> Result<(), AvError> {
+        if std::mem::replace(&mut self.has_trailer, true) {
+            return Ok(());
+        }
+        let _scope = LogScope::enter(&self.log);
+        // SAFETY: after the header, once.
+        AvError::check(unsafe { av::av_write_trailer(self.raw.as_ptr()) }).map(drop)
+    }
+
+    /// How many streams it has.
+    pub(crate) fn streams(&self) -> usize {
+        // SAFETY: owned; a plain field.
+        unsafe { self.raw.as_ref() }.nb_streams as usize
+    }
+
+    /// Writes the trailer, unless that was done, and closes the file.
     pub(crate) fn finish(mut self) -> Result<(), AvError> {
         let _scope = LogScope::enter(&self.log.clone());
-        // SAFETY: after the header, once.
-        let trailer = AvError::check(unsafe { av::av_write_trailer(self.raw.as_ptr()) });
+        let trailer = self.write_trailer();
         let written = self.io_error();
         let closed = self.close();
         trailer?;

@@ -1,6 +1,7 @@
 //! Input containers.
 
 use std::ffi::{c_int, c_void};
+use std::io::{Cursor, Read};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
@@ -73,6 +74,8 @@ pub(crate) struct InputContext {
     log: LogTail,
     /// What the interrupt callback looks at: its address must not change while the context lives.
     _cancel: Box<CancelToken>,
+    /// What is read instead of a file.
+    memory: Option<Memory>,
 }
 
 // SAFETY: a format context may be used from any one thread at a time, and the token is `Send` and `Sync`.
@@ -97,8 +100,37 @@ impl InputContext {
                 av::AVIOInterruptCB { callback: Some(interrupted), opaque: (&raw const *cancel).cast_mut().cast() };
             av::avformat_open_input(&raw mut raw, url.as_ptr(), ptr::null_mut(), &raw mut options.0)
         })?;
+        Self::look(raw, cancel, None, log)
+    }
+
+    /// Opens a file that lies in memory, as a trial has written it. `extension` helps libav to tell what it is.
+    pub(crate) fn open_memory(bytes: Vec<u8>, extension: &str, log: &LogTail) -> Result<Self, AvError> {
+        let _scope = LogScope::enter(log);
+        let memory = Memory::new(bytes)?;
+        let url = super::c_string(&format!("trial.{extension}"));
+        // SAFETY: allocates or returns null.
+        let mut raw = unsafe { av::avformat_alloc_context() };
+        if raw.is_null() {
+            return Err(AvError::NO_MEMORY);
+        }
+        // SAFETY: a fresh context, which reads through `memory`: that outlives it, as `Drop` closes the context first. libav
+        // marks such a reader as not its own and never frees it. On failure libav frees the context.
+        AvError::check(unsafe {
+            (*raw).pb = memory.reader.as_ptr();
+            av::avformat_open_input(&raw mut raw, url.as_ptr(), ptr::null_mut(), ptr::null_mut())
+        })?;
+        Self::look(raw, Box::new(CancelToken::new()), Some(memory), log)
+    }
+
+    /// Finds out what the streams of an opened file are.
+    fn look(
+        raw: *mut av::AVFormatContext,
+        cancel: Box<CancelToken>,
+        memory: Option<Memory>,
+        log: &LogTail,
+    ) -> Result<Self, AvError> {
         let raw = NonNull::new(raw).ok_or(AvError::NO_MEMORY)?;
-        let mut this = Self { raw, streams: Vec::new(), wanted: Vec::new(), log: log.clone(), _cancel: cancel };
+        let mut this = Self { raw, streams: Vec::new(), wanted: Vec::new(), log: log.clone(), _cancel: cancel, memory };
         // SAFETY: an open context; no options for the decoders that it may try.
         AvError::check(unsafe { av::avformat_find_stream_info(raw.as_ptr(), ptr::null_mut()) })?;
         for index in 0..this.stream_count() {
@@ -231,9 +263,94 @@ impl InputContext {
 impl Drop for InputContext {
     fn drop(&mut self) {
         let mut raw = self.raw.as_ptr();
-        // SAFETY: owned here alone; closes the file and frees everything. The interrupt token is dropped after this.
+        // SAFETY: owned here alone; closes the file and frees everything. The interrupt token is dropped after this, and so
+        // is what is read instead of a file.
         unsafe { av::avformat_close_input(&raw mut raw) };
+        drop(self.memory.take());
     }
+}
+
+/// Bytes that libav reads as it would a file.
+#[derive(Debug)]
+struct Memory {
+    reader: NonNull<av::AVIOContext>,
+    /// On the heap, at an address that does not change: the callbacks' own.
+    cursor: NonNull<Cursor<Vec<u8>>>,
+}
+
+/// How much libav asks for at once.
+const BUFFER: usize = 32 * 1024;
+
+impl Memory {
+    fn new(bytes: Vec<u8>) -> Result<Self, AvError> {
+        // SAFETY: allocates or returns null.
+        let buffer = NonNull::new(unsafe { av::av_malloc(BUFFER) }).ok_or(AvError::NO_MEMORY)?;
+        let cursor = NonNull::from(Box::leak(Box::new(Cursor::new(bytes))));
+        // SAFETY: the buffer is libav's own memory, which the reader takes over; the cursor lives until `Drop`, after the reader.
+        let reader = unsafe {
+            av::avio_alloc_context(
+                buffer.as_ptr().cast(),
+                BUFFER as c_int,
+                0,
+                cursor.as_ptr().cast(),
+                Some(read_memory),
+                None,
+                Some(seek_memory),
+            )
+        };
+        let Some(reader) = NonNull::new(reader) else {
+            // SAFETY: neither was taken over.
+            unsafe {
+                av::av_free(buffer.as_ptr());
+                drop(Box::from_raw(cursor.as_ptr()));
+            }
+            return Err(AvError::NO_MEMORY);
+        };
+        Ok(Self { reader, cursor })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: owned here alone, and no context reads any more. libav may have replaced the buffer, which the reader names.
+        unsafe {
+            let mut reader = self.reader.as_ptr();
+            av::av_freep((&raw mut (*reader).buffer).cast());
+            av::avio_context_free(&raw mut reader);
+            drop(Box::from_raw(self.cursor.as_ptr()));
+        }
+    }
+}
+
+unsafe extern "C" fn read_memory(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> c_int {
+    guard("read", av::AVERROR_EXTERNAL, || {
+        // SAFETY: the cursor that `Memory` keeps, used by one context on one thread; libav's buffer holds `size` bytes.
+        let (cursor, buffer) = unsafe {
+            let size = usize::try_from(size).unwrap_or(0);
+            (&mut *opaque.cast::<Cursor<Vec<u8>>>(), std::slice::from_raw_parts_mut(buffer, size))
+        };
+        match cursor.read(buffer) {
+            Ok(0) | Err(_) => av::AVERROR_EOF,
+            Ok(read) => c_int::try_from(read).unwrap_or(0),
+        }
+    })
+}
+
+unsafe extern "C" fn seek_memory(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {
+    guard("seek", i64::from(-libc::EINVAL), || {
+        // SAFETY: the cursor that `Memory` keeps, used by one context on one thread.
+        let cursor = unsafe { &mut *opaque.cast::<Cursor<Vec<u8>>>() };
+        let size = i64::try_from(cursor.get_ref().len()).unwrap_or(i64::MAX);
+        let place = match whence & !(av::AVSEEK_FORCE as c_int) {
+            libc::SEEK_SET => offset,
+            libc::SEEK_CUR => i64::try_from(cursor.position()).unwrap_or(i64::MAX).saturating_add(offset),
+            libc::SEEK_END => size.saturating_add(offset),
+            _ => return if whence & av::AVSEEK_SIZE as c_int != 0 { size } else { i64::from(-libc::EINVAL) },
+        };
+        let Ok(at) = u64::try_from(place) else { return i64::from(-libc::EINVAL) };
+        cursor.set_position(at);
+        place
+    })
 }
 
 /// As ffmpeg does, this asks for all program tables of a transport stream: a later one may name more streams.

@@ -10,6 +10,8 @@ use crate::units::Rational;
 
 /// Options that an encoder of video reads.
 const VIDEO_ENCODING: c_int = av::AV_OPT_FLAG_ENCODING_PARAM | av::AV_OPT_FLAG_VIDEO_PARAM;
+/// Options that an encoder of sound reads.
+const AUDIO_ENCODING: c_int = av::AV_OPT_FLAG_ENCODING_PARAM | av::AV_OPT_FLAG_AUDIO_PARAM;
 /// Options that a muxer reads.
 const MUXING: c_int = av::AV_OPT_FLAG_ENCODING_PARAM;
 /// The bit that marks an option as an array, from FFmpeg 7.0 on.
@@ -39,6 +41,62 @@ pub(crate) enum ValueCheck {
     Unknown,
 }
 
+/// What an encoder encodes, beside video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MediaKind {
+    Audio,
+    Subtitle,
+}
+
+impl MediaKind {
+    fn raw(self) -> av::AVMediaType {
+        match self {
+            Self::Audio => av::AVMediaType::AVMEDIA_TYPE_AUDIO,
+            Self::Subtitle => av::AVMediaType::AVMEDIA_TYPE_SUBTITLE,
+        }
+    }
+}
+
+/// The encoder of this name, or the default one of the codec of this name, as libav's own name for it.
+pub(crate) fn resolve_encoder(name: &str, kind: MediaKind) -> Option<String> {
+    let found = encoder(name).or_else(|| {
+        let name = CString::new(name).ok()?;
+        // SAFETY: the name ends in NUL; the descriptor is null or static.
+        let descriptor = unsafe { av::avcodec_descriptor_get_by_name(name.as_ptr()).as_ref() }?;
+        // SAFETY: a plain look-up; null or static.
+        unsafe { av::avcodec_find_encoder(descriptor.id).as_ref() }
+    })?;
+    (found.type_ == kind.raw()).then(|| text(found.name)).flatten()
+}
+
+/// The names of all encoders of a kind.
+pub(crate) fn all_encoders(kind: MediaKind) -> Vec<String> {
+    encoders_where(|codec| codec.type_ == kind.raw())
+}
+
+/// Whether an encoder of subtitles makes text.
+pub(crate) fn encodes_text(name: &str) -> bool {
+    encoder(name).is_some_and(|codec| {
+        // SAFETY: returns null or a static description.
+        let descriptor = unsafe { av::avcodec_descriptor_get(codec.id).as_ref() };
+        descriptor.is_some_and(|descriptor| descriptor.props & av::AV_CODEC_PROP_TEXT_SUB as c_int != 0)
+    })
+}
+
+/// The option of this name that reaches an encoder of sound; without a name, one that all of them share.
+pub(crate) fn find_audio_option(encoder_name: Option<&str>, name: &str) -> Option<OptionInfo> {
+    let private = encoder_name.and_then(encoder).map_or(ptr::null(), |codec| codec.priv_class);
+    find(private, name, AUDIO_ENCODING, 0).or_else(|| find(codec_class(), name, AUDIO_ENCODING, 0))
+}
+
+/// The names of all options that reach an encoder of sound.
+pub(crate) fn all_audio_option_names(encoder_name: &str) -> Vec<String> {
+    let private = encoder(encoder_name).map_or(ptr::null(), |codec| codec.priv_class);
+    let mut names = option_names(private, AUDIO_ENCODING);
+    names.extend(option_names(codec_class(), AUDIO_ENCODING));
+    names
+}
+
 /// The video encoder of this name, or the default one of the codec of this name, as libav's own name for it.
 pub(crate) fn resolve_video_encoder(name: &str) -> Option<String> {
     let name = CString::new(name).ok()?;
@@ -59,12 +117,16 @@ pub(crate) fn is_other_encoder(name: &str) -> bool {
 
 /// The names of all video encoders of the linked libav.
 pub(crate) fn all_video_encoders() -> Vec<String> {
+    encoders_where(is_video)
+}
+
+fn encoders_where(wanted: impl Fn(&av::AVCodec) -> bool) -> Vec<String> {
     let mut cursor: *mut c_void = ptr::null_mut();
     let mut names = Vec::new();
     // SAFETY: the cursor is libav's own, started at null; each codec is static.
     while let Some(codec) = unsafe { av::av_codec_iterate(&raw mut cursor).as_ref() } {
         // SAFETY: the codec is valid.
-        if is_video(codec) && unsafe { av::av_codec_is_encoder(codec) } != 0 {
+        if wanted(codec) && unsafe { av::av_codec_is_encoder(codec) } != 0 {
             names.extend(text(codec.name));
         }
     }

@@ -20,6 +20,27 @@ pub(crate) const DISPOSITION_DEFAULT: c_int = av::AV_DISPOSITION_DEFAULT as c_in
 pub(crate) const KEPT_DISPOSITIONS: c_int =
     !(av::AV_DISPOSITION_ATTACHED_PIC | av::AV_DISPOSITION_TIMED_THUMBNAILS | av::AV_DISPOSITION_STILL_IMAGE) as c_int;
 
+/// The bits that a disposition in ffmpeg's syntax means: names with `+` between them, or a number. One that begins with a
+/// sign adds to `before`, or takes away. `None` for a name that libav does not know.
+pub(crate) fn disposition_bits(text: &str, before: c_int) -> Option<c_int> {
+    if let Ok(number) = text.parse::<c_int>() {
+        return Some(number);
+    }
+    let mut bits = if text.starts_with(['+', '-']) { before } else { 0 };
+    let mut rest = text;
+    while !rest.is_empty() {
+        let removes = rest.starts_with('-');
+        let named = rest.trim_start_matches(['+', '-']);
+        let end = named.find(['+', '-']).unwrap_or(named.len());
+        let name = super::c_string(&named[..end]);
+        // SAFETY: a terminated string.
+        let bit = AvError::check(unsafe { av::av_disposition_from_string(name.as_ptr()) }).ok()?;
+        bits = if removes { bits & !bit } else { bits | bit };
+        rest = &named[end..];
+    }
+    Some(bits)
+}
+
 /// What a container does with samples at the start that a decoder makes of nothing and a player must not play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Priming {
@@ -93,14 +114,18 @@ impl OutputFormat {
         self.has_flag(av::AVFMT_TS_NONSTRICT as c_int)
     }
 
-    /// Whether the format has chapters.
+    /// Whether the format has chapters that libav writes and reads back.
     pub(crate) fn has_chapters(&self) -> bool {
-        self.is_mp4() || ["matroska", "webm", "nut", "ogg"].contains(&self.name().as_str())
+        const CHAPTERS: [&str; 11] =
+            ["mov", "mp4", "3gp", "3g2", "ipod", "ismv", "matroska", "webm", "nut", "asf", "asf_stream"];
+        CHAPTERS.contains(&self.name().as_str())
     }
 
-    /// Whether the muxer numbers streams at all: a raw stream is its one codec's bytes and nothing else.
+    /// Whether a file is its one codec's bytes and nothing else. MXF too keeps no times, and has streams.
     pub(crate) fn is_raw(&self) -> bool {
-        self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int)
+        // SAFETY: a static description.
+        let sound = unsafe { (*self.as_ptr()).audio_codec };
+        self.has_flag(av::AVFMT_NOTIMESTAMPS as c_int) && sound == av::AVCodecID::AV_CODEC_ID_NONE
     }
 }
 
@@ -150,7 +175,7 @@ fn try_delay() -> Option<bool> {
 
 impl OutputContext {
     /// Ends a trial and gives what was written.
-    fn into_bytes(mut self) -> Option<Vec<u8>> {
+    pub(crate) fn into_bytes(mut self) -> Option<Vec<u8>> {
         let _scope = LogScope::enter(&self.log);
         // SAFETY: after the header, once.
         AvError::check(unsafe { av::av_write_trailer(self.raw.as_ptr()) }).ok()?;

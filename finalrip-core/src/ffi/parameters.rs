@@ -90,6 +90,16 @@ impl StreamParameters {
         (samples > 0).then(|| samples.into())
     }
 
+    /// The format of the decoded samples by name, where it is known.
+    pub(crate) fn sample_format(&self) -> Option<String> {
+        let raw = self.raw();
+        let known = (0..av::AVSampleFormat::AV_SAMPLE_FMT_NB as c_int).contains(&raw.format);
+        // SAFETY: the number was found to be one of the enumeration's; its name is static.
+        known.then(|| unsafe {
+            super::text_from(av::av_get_sample_fmt_name((&raw const raw.format).cast::<av::AVSampleFormat>().read()))
+        })?
+    }
+
     /// Whether the decoded samples have at most 16 bits.
     pub(crate) fn is_narrow(&self) -> bool {
         use av::AVSampleFormat as Format;

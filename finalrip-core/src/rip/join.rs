@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::cancel::CancelToken;
-use crate::container::{Excerpt, MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams};
+use crate::container::{
+    Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams,
+    output_error,
+};
 use crate::encode::job::Job;
 use crate::error::{Error, Result};
 use crate::ffi::bitstream::BitstreamFilter;
@@ -112,7 +115,7 @@ fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
 }
 
 /// Joins the chunks, which lie in `files`, and merges them with the source's other streams, into the output's temporary
-/// file.
+/// file. A stream of the source for which the file cannot be completed is left out, and the merge begins again.
 pub(super) fn merge(
     job: &RipJob,
     excerpt: Option<Excerpt>,
@@ -120,9 +123,35 @@ pub(super) fn merge(
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged> {
-    let [first, ..] = chunks else { return Err(Error::Internal("a rip without chunks".to_owned())) };
+    let mut settings = job.merge_settings(excerpt);
+    loop {
+        match merge_once(job, &settings, files, chunks, tell) {
+            Ok(merged) => return Ok(merged),
+            Err(MergeFailure::Failed(error)) => return Err(error),
+            Err(MergeFailure::Incomplete { streams, error }) => {
+                let known = settings.without.len();
+                settings.without.extend(streams);
+                if settings.without.len() == known {
+                    return Err(error);
+                }
+                tracing::warn!("the merge begins again, without some of the source's streams: {error}");
+                let output = &job.output.file;
+                output.reset().map_err(|error| output_error(output.target(), error.to_string()))?;
+            }
+        }
+    }
+}
+
+fn merge_once(
+    job: &RipJob,
+    settings: &MergeSettings,
+    files: &[PathBuf],
+    chunks: &[ChunkRecord],
+    tell: &mut dyn FnMut(MergeProgress),
+) -> Result<Merged, MergeFailure> {
+    let [first, ..] = chunks else { return Err(Error::Internal("a rip without chunks".to_owned()).into()) };
     if let Some(other) = chunks.iter().find(|chunk| chunk.stream != first.stream) {
-        return Err(does_not_join(&other.stream, &first.stream));
+        return Err(does_not_join(&other.stream, &first.stream).into());
     }
     let path = files.first().filter(|_| files.len() == chunks.len());
     let path = path.ok_or_else(|| Error::Internal(format!("{} files for {} chunks", files.len(), chunks.len())))?;
@@ -146,16 +175,7 @@ pub(super) fn merge(
             None => packets.next(),
         },
     };
-    let settings = MergeSettings {
-        format: job.output.format,
-        options: job.command.muxer_options.clone(),
-        metadata: job.command.metadata.clone(),
-        stream_metadata: job.command.stream_metadata.clone(),
-        tag: job.command.tag.clone(),
-        keep: job.options.merge,
-        excerpt,
-    };
-    merge_streams(video, job.source.as_deref(), &job.output.file, &settings, &job.output.cancel, tell)
+    merge_streams(video, job.source.as_deref(), &job.output.file, settings, &job.output.cancel, tell)
 }
 
 /// What turns H.264 and HEVC as Matroska has them, with parameter sets in the header and lengths before the units, into

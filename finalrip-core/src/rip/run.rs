@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::container::{Excerpt, MergeProgress, Merged, output_error};
 use crate::encode::pipeline::{self, Opening};
+use crate::encoder::command::EncodeCommand;
+use crate::encoder::command::streams::StreamRules;
 use crate::encoder::takes_fine_times;
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
@@ -21,7 +23,7 @@ use super::join;
 use super::plan::{Chunk, Layout, Plan};
 use super::record::{ChunkRecord, RipRecord, Workspace};
 use super::work::{Crew, Ended};
-use super::{RipJob, length, scene, share};
+use super::{RipJob, foresee, length, scene, share};
 
 pub(super) type Events = Teller<RipEvent, RipReport>;
 
@@ -33,6 +35,7 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
         // Before anything of an earlier run, which was perhaps meant, is given up.
         return Err(Error::Cancelled);
     }
+    foresee::check_streams(job, clip.info(), clip.pixel_format())?;
     let mut record = settle_plan(job, workspace, &clip, events)?;
     let mut chunks = known_chunks(job, workspace, &record.plan)?;
     let finished: Vec<usize> = chunks.iter().flatten().map(|&(chunk, _)| chunk).collect();
@@ -88,6 +91,7 @@ pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Ev
 /// The plan alone, with everything that it takes to make it.
 pub(super) fn plan_only(job: &RipJob) -> Result<Plan> {
     let clip = job.first_script().evaluate()?;
+    foresee::check_streams(job, clip.info(), clip.pixel_format())?;
     let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
     Ok(make_plan(job, &clip, &source)?.0)
 }
@@ -96,7 +100,9 @@ pub(super) fn plan_only(job: &RipJob) -> Result<Plan> {
 fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events) -> Result<RipRecord> {
     let versions = format!("{}, {}", crate::ffi::versions(), clip.core_version());
     let (source, options) = (job.source.as_deref(), job.fingerprinted());
-    let fingerprint = Fingerprint::of(&job.script, &job.command, source, (&options, &versions))?;
+    // What is said of other streams is the merge's affair: finished chunks are of use whatever it is.
+    let command = EncodeCommand { streams: StreamRules::default(), ..job.command.clone() };
+    let fingerprint = Fingerprint::of(&job.script, &command, source, (&options, &versions))?;
     if let Some(earlier) = workspace.rip() {
         let mut changed = fingerprint.changes_since(&earlier.fingerprint);
         if !job.options.resume {

@@ -24,7 +24,7 @@ use super::event::RipReport;
 use super::plan::Plan;
 use super::record::ChunkRecord;
 use super::run::{self, Figures};
-use super::{Rip, RipJob, join, work};
+use super::{Rip, RipJob, foresee, join, work};
 
 /// The stages of one rip. Keeps the evaluated script, so that the next chunk starts where the last one ended: for one
 /// thread, which encodes chunks in order.
@@ -148,6 +148,7 @@ impl Stages {
     /// As [`Rip::plan`].
     pub fn plan(&mut self) -> Result<StagedPlan> {
         let clip = self.clip()?;
+        foresee::check_streams(&self.job, clip.info(), clip.pixel_format())?;
         let source: Arc<dyn FrameSource> = Arc::new(clip.clone());
         let (plan, timing) = run::make_plan(&self.job, &clip, &source)?;
         Ok(StagedPlan { plan, timing })

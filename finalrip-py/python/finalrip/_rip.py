@@ -91,7 +91,8 @@ def rip(
     - `resume=True`: whether to use what an earlier run has finished. `retries=3`: how often a failed chunk is tried again.
     - `environments="shared"`: whether the workers share one evaluated script, or have a core each ("per-worker"), for source
       filters that seek badly; for scripts only. Modules that the script imports are imported once.
-    - `audio=True`, `subtitles=True`, `attachments=True`, `chapters=True`, `metadata=True`: what to take from the source.
+    - `audio=True`, `subtitles=True`, `attachments=True`, `chapters=True`, `metadata=True`: what to take from the source. The
+      command can say what becomes of it: `-c:a libopus -b:a 96k`, `-c:s:0 srt`, `-metadata:s:a:0 title=Main`.
     - `range`, `ignore_props`, `timing`, `requests`, `progress_interval`, `quiet`: as for `encode`.
     - `args`, `output_index`, `threads`, `cache`: as for `encode`, for scripts only.
     """

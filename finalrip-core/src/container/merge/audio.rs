@@ -1,7 +1,8 @@
 //! Audio that the container cannot carry as it is: decoded, and encoded anew.
 
 use crate::encoder::EncoderError;
-use crate::ffi::audio::{AudioEncoder, AudioForm, AudioSettings};
+use crate::encoder::command::streams::StreamWish;
+use crate::ffi::audio::{AudioAbilities, AudioEncoder, AudioForm, AudioSettings, usual_layout};
 use crate::ffi::decode::Decoder;
 use crate::ffi::filter::FilterGraph;
 use crate::ffi::frame::AvFrame;
@@ -35,13 +36,16 @@ pub(super) struct Candidate {
 const OPUS_LAYOUTS: &[&str] = &["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"];
 
 /// Lossless first, then by how good they sound. Floating point stays so where it can: it may exceed full scale.
-pub(super) const CANDIDATES: [Candidate; 9] = [
+pub(super) const CANDIDATES: [Candidate; 11] = [
     float("pcm_f32le", "flt", "pcm_f32"),
     float("pcm_f64le", "dbl", "pcm_f64"),
     lossless("flac", Some("s16"), Some("s32")),
     lossless("alac", Some("s16p"), Some("s32p")),
     lossless("pcm_s16le", Some("s16"), None),
     lossless("pcm_s24le", None, Some("s32")),
+    // MXF has PCM of one rate.
+    Candidate { sample_rate: Some(48_000), ..lossless("pcm_s16le", Some("s16"), None) },
+    Candidate { sample_rate: Some(48_000), ..lossless("pcm_s24le", None, Some("s32")) },
     Candidate { layouts: OPUS_LAYOUTS, ..lossy("libopus", "flt", Some(48_000), 96_000) },
     lossy("aac", "fltp", None, 128_000),
     lossy("ac3", "fltp", Some(48_000), 96_000),
@@ -61,22 +65,56 @@ const fn lossy(encoder: &'static str, format: &'static str, sample_rate: Option<
 
 impl Candidate {
     /// How it would encode a stream; `None` when it is not for such.
-    fn settings(&self, stream: &StreamParameters, global_header: bool) -> Option<AudioSettings> {
+    pub(super) fn settings(&self, stream: &StreamParameters, global_header: bool) -> Option<AudioSettings> {
         if self.only.is_some_and(|only| !stream.codec_name().starts_with(only)) {
             return None;
         }
         let narrow = stream.is_narrow();
         let sample_format = if narrow { self.narrow } else { self.wide }?;
         Some(AudioSettings {
-            encoder: self.encoder,
-            sample_format,
+            encoder: self.encoder.to_owned(),
+            sample_format: sample_format.to_owned(),
             sample_rate: self.sample_rate.or(stream.sample_rate())?,
             bits: sample_format.starts_with("s32").then_some(24),
-            layouts: self.layouts,
+            layouts: self.layouts.iter().map(|&name| name.to_owned()).collect(),
             bit_rate: self.bit_rate.zip(stream.channels()).map(|(rate, channels)| rate * u64::from(channels)),
             global_header,
+            ..AudioSettings::default()
         })
     }
+}
+
+/// What the command asks for: an encoder with its options, and of the sound what it says; the rest stays as it is in the
+/// source, as near as the encoder takes it.
+pub(super) fn asked_for(
+    encoder: &str,
+    wish: &StreamWish,
+    stream: &StreamParameters,
+    global_header: bool,
+) -> Result<AudioSettings, String> {
+    let abilities = AudioAbilities::of(encoder).ok_or_else(|| format!("libav has no encoder {encoder}"))?;
+    let source_rate = stream.sample_rate().ok_or("the source does not tell its sample rate")?;
+    let format = wish.sample_format.clone().or_else(|| abilities.best_format(stream));
+    let layouts = match encoder {
+        // libav's encoder does not say which layouts it takes.
+        "libopus" => OPUS_LAYOUTS.iter().map(|&name| name.to_owned()).collect(),
+        _ => abilities.layouts.clone(),
+    };
+    let sample_format = format.unwrap_or_else(|| "s16".to_owned());
+    // Lossless encoders keep 24 bits of 32, which is what sources have.
+    let is_lossless = ["flac", "alac"].contains(&encoder) && sample_format.starts_with("s32");
+    Ok(AudioSettings {
+        encoder: encoder.to_owned(),
+        sample_format,
+        sample_rate: wish.sample_rate.unwrap_or_else(|| abilities.best_rate(source_rate)),
+        bits: is_lossless.then_some(24),
+        layout: wish.layout.clone().or_else(|| wish.channels.and_then(usual_layout)),
+        layouts,
+        bit_rate: None,
+        filters: wish.filters.clone(),
+        options: wish.options.clone(),
+        global_header,
+    })
 }
 
 /// One stream being converted. Times of its packets are in [`AudioConversion::time_base`].
@@ -98,16 +136,6 @@ impl AudioConversion {
     /// Opens both sides; the second value is the stream that comes out.
     pub(super) fn open(
         stream: &InputStream,
-        candidate: &Candidate,
-        global_header: bool,
-        log: &LogTail,
-    ) -> Option<Result<(Self, StreamParameters), AvError>> {
-        let settings = candidate.settings(&stream.parameters, global_header)?;
-        Some(Self::open_with(stream, &settings, log))
-    }
-
-    fn open_with(
-        stream: &InputStream,
         settings: &AudioSettings,
         log: &LogTail,
     ) -> Result<(Self, StreamParameters), AvError> {
@@ -127,6 +155,18 @@ impl AudioConversion {
 
     pub(super) fn time_base(&self) -> Rational {
         self.encoder.time_base()
+    }
+
+    /// Converts all of a stream that has these packets.
+    pub(super) fn convert_all(&mut self, packets: &[Packet]) -> Result<Vec<Packet>, EncoderError> {
+        let mut converted = Vec::new();
+        if packets.is_empty() {
+            return Ok(converted);
+        }
+        for packet in packets.iter().map(Some).chain([None]) {
+            converted.append(&mut self.convert(packet, 0)?);
+        }
+        Ok(converted)
     }
 
     /// Converts a packet whose time is to be `shift` nanoseconds later; `None` is the end.

@@ -1,10 +1,10 @@
 //! A merge from the opened source to the complete file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::cancel::CancelToken;
-use crate::container::{PartialFile, StreamKind, StreamReport};
+use crate::container::{PartialFile, StreamAction, StreamKind, StreamReport};
 use crate::error::{Error, Result};
 use crate::ffi::input::{Chapter, InputContext, InputStream, Probe};
 use crate::ffi::log::LogTail;
@@ -13,10 +13,11 @@ use crate::ffi::{AvError, Packet};
 
 use super::layout::{Layout, Planned, Work};
 use super::plan::{self, Planner};
-use super::run::{self, Reader, Writer};
+use super::run::{self, Reader, Unfinished, Writer};
 use super::start::{self, Start};
 use super::track::Track;
-use super::{MergeProgress, MergeSettings, Merged, Target, VideoTrack, metadata, ordered};
+use super::trial::Samples;
+use super::{MergeFailure, MergeProgress, MergeSettings, Merged, Target, VideoTrack, metadata, ordered};
 
 /// The source and what is found out of it before anything is written.
 pub(in crate::container) struct Source<'a> {
@@ -124,18 +125,48 @@ impl<'a> Job<'a> {
         Ok(Self { target, settings, cancel, layout, streams: Vec::new(), notes: Vec::new() })
     }
 
-    /// Plans the source's streams, finds out where they begin, and opens the source again at its start.
-    pub(super) fn take_source(&mut self, mut source: Source<'_>) -> Result<Ready> {
+    /// As [`Job::new`], for a video of which little is known: without it where the container wants to know more.
+    pub(super) fn without_video(
+        target: &'a Target<'a>,
+        video: &VideoTrack<'_>,
+        source: &Source<'_>,
+        settings: &'a MergeSettings,
+        cancel: &'a CancelToken,
+    ) -> Result<Self> {
+        if let Ok(this) = Self::new(target, video, Some(source), settings, cancel) {
+            return Ok(this);
+        }
+        let layout = Layout::empty(target, settings);
+        Ok(Self { target, settings, cancel, layout, streams: Vec::new(), notes: Vec::new() })
+    }
+
+    /// Plans the source's streams, and opens it again at its start.
+    pub(super) fn plan_source<'s>(&mut self, mut source: Source<'s>) -> Result<(Source<'s>, Vec<StreamReport>)> {
+        let samples = Samples::collect(&mut source.input, source.video);
+        source.input = open_input(source.path, source.probe, self.cancel, &source.log)?;
         let mut planner = Planner {
-            video_codec: self.layout.streams[0].parameters.codec_name(),
+            video_codec: self.layout.streams.first().map(|video| video.parameters.codec_name()).unwrap_or_default(),
             layout: &mut self.layout,
             settings: self.settings,
             video: source.video,
             knows_defaults: source.input.format_name().contains("matroska"),
+            samples: &samples,
+            chosen: BTreeSet::new(),
+            refused: None,
         };
-        self.streams = planner.plan(source.input.streams());
+        let streams = planner.plan(source.input.streams());
+        match planner.refused {
+            Some(error) => Err(Error::Command(error)),
+            None => Ok((source, streams)),
+        }
+    }
+
+    /// Plans the source's streams, finds out where they begin, and opens the source again at its start.
+    pub(super) fn take_source(&mut self, source: Source<'_>) -> Result<Ready> {
+        let (mut source, streams) = self.plan_source(source)?;
+        self.streams = streams;
         let kept: Vec<usize> = self.layout.streams.iter().skip(1).filter_map(|planned| planned.source).collect();
-        let start = start::find(&mut source.input, source.video, &kept, &source.log);
+        let start = start::find(&mut source.input, (source.video, &kept), self.settings.format.priming(), &source.log);
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -163,13 +194,13 @@ impl<'a> Job<'a> {
 
     /// The file's tags and chapters.
     fn take_tags(&mut self, source: &Source<'_>, base: i64) {
-        let settings = self.settings;
-        if settings.keep.metadata {
+        let (settings, rules) = (self.settings, &self.settings.rules);
+        if settings.keep.metadata && !rules.untagged.file {
             let tags = metadata::of_file(source.input.metadata());
             self.layout.metadata = metadata::overlaid(tags, &settings.metadata);
         }
         let chapters = source.input.chapters();
-        if !settings.keep.chapters || chapters.is_empty() {
+        if !settings.keep.chapters || rules.without_chapters || chapters.is_empty() {
             return;
         }
         if !settings.format.has_chapters() {
@@ -181,8 +212,10 @@ impl<'a> Job<'a> {
             Some(ordered) => self.note_ordered(ordered),
             None => chapters,
         };
+        let untagged = rules.untagged.chapters;
+        let bare = |chapter: Chapter| if untagged { Chapter { metadata: Vec::new(), ..chapter } } else { chapter };
         let length = settings.excerpt.and_then(|excerpt| excerpt.length());
-        self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(chapter, base, length)).collect();
+        self.layout.chapters = chapters.into_iter().filter_map(|chapter| moved(bare(chapter), base, length)).collect();
     }
 
     fn note_ordered(&mut self, ordered: ordered::Ordered) -> Vec<Chapter> {
@@ -205,14 +238,17 @@ impl<'a> Job<'a> {
         video: VideoTrack<'_>,
         ready: Option<Ready>,
         tell: &mut dyn FnMut(MergeProgress),
-    ) -> Result<Merged> {
+    ) -> Result<Merged, MergeFailure> {
         let mut writer = self.open_writer(file)?;
         let chapters = self.layout.chapters.len();
         let (base, video_start) = ready.as_ref().map_or((0, None), |ready| (ready.base, ready.start.video));
         let skipped = self.settings.excerpt.map_or(0, |excerpt| excerpt.start);
         let shift = video_start.map_or(0, |start| start.saturating_add(skipped).saturating_sub(base));
+        let sources: Vec<Option<usize>> = self.layout.streams.iter().map(|planned| planned.source).collect();
         let mut tracks = std::mem::take(&mut self.layout.streams).into_iter().enumerate();
-        let Some((_, planned)) = tracks.next() else { return Err(Error::Internal("no video was planned".to_owned())) };
+        let Some((_, planned)) = tracks.next() else {
+            return Err(Error::Internal("no video was planned".to_owned()).into());
+        };
         let mut track = Track::new(planned, video.time_base, self.layout.placement(&writer.context, 0, shift));
         let declared_end = ready.as_ref().and_then(|ready| ready.declared_end);
         let mut reader = ready.map(|ready| {
@@ -226,7 +262,7 @@ impl<'a> Job<'a> {
                 Some((source, Track::new(planned, input_base, placement)))
             });
             let wanted: BTreeMap<usize, Track> = wanted.collect();
-            Reader::new(ready.input, wanted, ready.log, self.settings.excerpt)
+            Reader::new(ready.input, wanted, ready.log, (self.settings.excerpt, self.settings.format.priming()))
         });
         run::run(&mut writer, (&mut track, video.next), &mut reader, self.cancel, tell)?;
         if let Some(reader) = &mut reader {
@@ -235,8 +271,38 @@ impl<'a> Job<'a> {
             self.streams.extend(reader.late_streams().iter().map(plan::too_late));
         }
         let video_packets = writer.video_packets;
-        let bytes = writer.finish(file)?;
+        let bytes = match writer.finish(file) {
+            Ok(finished) => {
+                let silent = finished.silent.iter().any(|&index| sources.get(index).copied().flatten().is_some());
+                if silent && self.layout.is_fragmented() {
+                    let error =
+                        self.target.error("a file of fragments cannot describe a stream without packets".to_owned());
+                    return Err(self.blame(&sources, &finished.silent, error));
+                }
+                if self.settings.format.is_mp4() {
+                    leave_out_silent(&mut self.streams, &finished.silent);
+                }
+                finished.bytes
+            }
+            Err(Unfinished::Failed(error)) => return Err(error.into()),
+            Err(Unfinished::Incomplete { silent, error }) => return Err(self.blame(&sources, &silent, error)),
+        };
         Ok(Merged { bytes, video_packets, streams: self.streams, chapters, notes: self.notes })
+    }
+
+    /// The streams without which a file that could not be completed may be: those of which nothing came, or all.
+    fn blame(&self, sources: &[Option<usize>], silent: &[usize], error: Error) -> MergeFailure {
+        let reason = format!("{} could not be completed with it: {error}", self.settings.format.name());
+        let named = |indexes: &mut dyn Iterator<Item = usize>| -> BTreeMap<usize, String> {
+            indexes
+                .filter_map(|index| sources.get(index).copied().flatten().map(|source| (source, reason.clone())))
+                .collect()
+        };
+        let mut streams = named(&mut silent.iter().copied().filter(|&index| index > 0));
+        if streams.is_empty() {
+            streams = named(&mut (1..sources.len()));
+        }
+        if streams.is_empty() { MergeFailure::Failed(error) } else { MergeFailure::Incomplete { streams, error } }
     }
 
     /// Makes the file, and writes the header and the pictures beside the video.
@@ -252,6 +318,19 @@ impl<'a> Job<'a> {
             writer.write(vec![packet])?;
         }
         Ok(writer)
+    }
+}
+
+/// MP4 and its kin have no streams without packets: what was planned and stayed silent is not in the file.
+fn leave_out_silent(streams: &mut [StreamReport], silent: &[usize]) {
+    for report in streams {
+        let Some(index) = report.output_index else { continue };
+        let is_silent = silent.contains(&index);
+        report.output_index = (!is_silent).then(|| index - silent.iter().filter(|&&other| other < index).count());
+        if is_silent {
+            let reason = "nothing of it lies in the part of the source that was taken".to_owned();
+            report.action = StreamAction::LeftOut { reason };
+        }
     }
 }
 

@@ -90,6 +90,25 @@ impl<'a> Layout<'a> {
         Ok(this)
     }
 
+    /// Whether it is MP4 whose streams are described while it is written. libav then writes descriptions that no reader takes
+    /// of some streams of which nothing has come.
+    pub(super) fn is_fragmented(&self) -> bool {
+        let flags =
+            self.settings.options.iter().filter(|(name, _)| name == "movflags").map(|(_, value)| value.as_str());
+        let mut parts = flags.flat_map(|value| value.split(['+', '-', '|']));
+        let name = self.settings.format.name();
+        name == "ismv" || parts.any(|flag| flag.starts_with("frag") || ["delay_moov", "dash", "cmaf"].contains(&flag))
+    }
+
+    pub(super) fn settings(&self) -> &MergeSettings {
+        self.settings
+    }
+
+    /// The target's extension, by which libav may tell formats apart.
+    pub(super) fn extension(&self) -> String {
+        self.target.path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// Whether the container takes a stream beside those that it has taken; if not, what it says.
     pub(super) fn accepts(&mut self, candidate: &Planned) -> Result<(), String> {
         if !self.settings.format.writes_a_file() {
@@ -172,7 +191,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The command's options, and ours where it has none.
-    fn options(&self) -> Vec<(String, String)> {
+    pub(super) fn options(&self) -> Vec<(String, String)> {
         let mut options = self.settings.options.clone();
         let mut add = |key: &str, value: &str| {
             if !self.names_option(key) {

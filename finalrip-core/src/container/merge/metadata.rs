@@ -67,6 +67,11 @@ pub(super) fn only_names(tags: Tags) -> Tags {
     tags.into_iter().filter(|(key, _)| is_one_of(key, &names)).collect()
 }
 
+/// Of a stream's tags the names of attachments, without which they are none.
+pub(super) fn only_file_names(tags: Tags) -> Tags {
+    tags.into_iter().filter(|(key, _)| is_one_of(key, &["filename", "mimetype"])).collect()
+}
+
 /// Lays the command's tags over the source's: the command wins, and an empty value takes a tag away, as in ffmpeg.
 pub(super) fn overlaid(mut tags: Tags, command: &[(String, String)]) -> Tags {
     for (key, value) in command {

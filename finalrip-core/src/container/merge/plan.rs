@@ -1,20 +1,25 @@
 //! What becomes of each stream of the source.
 
+use std::collections::BTreeSet;
 use std::ffi::c_int;
 
 use crate::container::{StreamAction, StreamKind, StreamReport};
+use crate::encoder::command::CommandError;
+use crate::encoder::command::streams::{SideKind, StreamWish};
+use crate::ffi::audio::AudioSettings;
 use crate::ffi::format::{OutputFormat, StreamSettings};
 use crate::ffi::input::InputStream;
 use crate::ffi::log::LogTail;
-use crate::ffi::output::{DISPOSITION_DEFAULT, KEPT_DISPOSITIONS};
+use crate::ffi::output::{DISPOSITION_DEFAULT, KEPT_DISPOSITIONS, disposition_bits};
 use crate::ffi::parameters::SubtitleForm;
-use crate::ffi::{AvError, StreamParameters, encoder_tag};
+use crate::ffi::{AvError, Packet, StreamParameters, encoder_tag};
 use crate::units::Rational;
 
 use super::audio::{self, AudioConversion};
 use super::layout::{Layout, Planned, Work};
 use super::metadata::{self, Tags};
 use super::subtitles::{self, SubtitleConversion};
+use super::trial::{Samples, Tried};
 use super::{MergeOptions, MergeSettings};
 
 /// Makes the plan, stream by stream.
@@ -26,6 +31,12 @@ pub(super) struct Planner<'a, 'b> {
     pub(super) video_codec: String,
     /// Whether the source's format says which streams are the default.
     pub(super) knows_defaults: bool,
+    /// What each stream is tried with.
+    pub(super) samples: &'a Samples,
+    /// Streams whose disposition the command chooses.
+    pub(super) chosen: BTreeSet<usize>,
+    /// Why the command cannot be followed.
+    pub(super) refused: Option<CommandError>,
 }
 
 /// A stream that goes into the file, or why it does not.
@@ -38,20 +49,41 @@ impl Planner<'_, '_> {
         let mut reports: Vec<StreamReport> = Vec::with_capacity(streams.len());
         let (tracks, files): (Vec<_>, Vec<_>) = streams.iter().partition(|stream| !is_file(stream));
         for stream in tracks.into_iter().chain(files) {
-            reports.push(self.plan_stream(stream));
+            let wish = self.wish(stream, streams);
+            reports.push(self.plan_stream(stream, &wish));
         }
+        self.check_numbers(streams);
         self.mark_defaults();
         reports.sort_by_key(|report| report.source_index);
         reports
     }
 
-    fn plan_stream(&mut self, stream: &InputStream) -> StreamReport {
+    /// An option for a stream that the source does not have would be ignored.
+    fn check_numbers(&mut self, streams: &[InputStream]) {
+        let count = |kind: SideKind| streams.iter().filter(|stream| side_kind(stream) == Some(kind)).count();
+        let beyond =
+            self.settings.rules.rules.iter().find(|rule| rule.index.is_some_and(|index| index >= count(rule.kind)));
+        if let (Some(rule), None) = (beyond, &self.refused) {
+            let reason = format!("the source has {} streams of that kind; they are counted from 0", count(rule.kind));
+            self.refused = Some(CommandError::not_here(&rule.typed, reason));
+        }
+    }
+
+    /// What the command asks of a stream; streams are counted among those of their kind.
+    fn wish(&self, stream: &InputStream, streams: &[InputStream]) -> StreamWish {
+        let Some(kind) = side_kind(stream) else { return StreamWish::default() };
+        let before = streams.iter().filter(|other| other.index < stream.index && side_kind(other) == Some(kind));
+        self.settings.rules.wish(kind, before.count())
+    }
+
+    fn plan_stream(&mut self, stream: &InputStream, wish: &StreamWish) -> StreamReport {
         if self.video == Some(stream.index) {
             let action = StreamAction::Converted { to: self.video_codec.clone() };
             return report(stream, Some(0), action);
         }
-        match self.answer(stream) {
-            Ok((planned, action)) => {
+        match self.answer(stream, wish) {
+            Ok((mut planned, action)) => {
+                self.describe_as_asked(&mut planned, stream, wish);
                 self.layout.streams.push(planned);
                 report(stream, Some(self.layout.streams.len() - 1), action)
             }
@@ -59,14 +91,33 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn answer(&mut self, stream: &InputStream) -> Answer {
+    fn answer(&mut self, stream: &InputStream, wish: &StreamWish) -> Answer {
         if let Some(reason) = self.refuse(stream) {
             return Err(reason);
         }
-        match stream.kind {
-            StreamKind::Audio => self.audio(stream),
-            StreamKind::Subtitle => self.subtitle(stream),
-            _ => self.file(stream),
+        let answer = match stream.kind {
+            StreamKind::Audio => self.audio(stream, wish),
+            StreamKind::Subtitle => self.subtitle(stream, wish),
+            _ => return self.file(stream),
+        };
+        if let (Err(reason), Some(typed), None) = (&answer, wish.said_by(), &self.refused) {
+            let codec = stream.parameters.codec_name();
+            let reason = format!("the source's stream {} ({codec}): {reason}", stream.index);
+            self.refused = Some(CommandError::not_here(typed, reason));
+        }
+        answer
+    }
+
+    /// Tags and disposition as the command says.
+    fn describe_as_asked(&mut self, planned: &mut Planned, stream: &InputStream, wish: &StreamWish) {
+        if !wish.tags.is_empty() {
+            let tags = metadata::overlaid(std::mem::take(&mut planned.settings.metadata), &wish.tags);
+            let is_mp4 = self.settings.format.is_mp4();
+            planned.settings.metadata = if is_mp4 { metadata::with_handler(tags) } else { tags };
+        }
+        if let Some(bits) = wish.disposition.as_deref().and_then(|text| disposition_bits(text, stream.disposition)) {
+            planned.disposition = bits & KEPT_DISPOSITIONS;
+            self.chosen.insert(stream.index);
         }
     }
 
@@ -75,6 +126,9 @@ impl Planner<'_, '_> {
         let keep = &self.settings.keep;
         let container = self.settings.format.name();
         let unwanted = |what: &str| Some(format!("{what} were not asked for"));
+        if let Some(reason) = self.settings.without.get(&stream.index) {
+            return Some(reason.clone());
+        }
         match stream.kind {
             StreamKind::Audio if !keep.audio => unwanted("audio streams"),
             StreamKind::Subtitle if !keep.subtitles => unwanted("subtitles"),
@@ -98,37 +152,81 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn audio(&mut self, stream: &InputStream) -> Answer {
+    fn audio(&mut self, stream: &InputStream, wish: &StreamWish) -> Answer {
+        match (wish.codec_name(), &wish.encodes) {
+            (Some("copy"), None) => return self.copy(stream),
+            (Some("copy"), Some(typed)) => return Err(format!("{typed} needs an encoder, and it is to be copied")),
+            (Some(encoder), _) => return self.asked_for(stream, encoder, wish),
+            (None, Some(_)) => return self.asked_for(stream, &self.usual_encoder()?, wish),
+            (None, None) => {}
+        }
         let mut refusals = match self.copy(stream) {
             Ok(copied) => return Ok(copied),
             Err(refusal) => vec![refusal],
         };
         let global_header = self.settings.format.wants_global_header();
         for candidate in &audio::CANDIDATES {
-            let log = LogTail::of_a_trial();
-            let Some(opened) = AudioConversion::open(stream, candidate, global_header, &log) else { continue };
-            let tried = opened.map_err(|code| sentence(code, &log)).and_then(|(conversion, parameters)| {
-                let mut planned = self.describe(stream, parameters, candidate.encoder);
-                planned.time_base = conversion.time_base();
-                planned.work = Work::Audio(Box::new(conversion));
-                self.try_converted(planned)
-            });
-            match tried {
-                Ok(converted) => {
-                    log.end_trial();
-                    return Ok(converted);
-                }
+            let Some(settings) = candidate.settings(&stream.parameters, global_header) else { continue };
+            match self.encoded(stream, &settings) {
+                Ok(converted) => return Ok(converted),
                 Err(refusal) => refusals.push(format!("{}: {refusal}", candidate.encoder)),
             }
         }
         Err(self.no_way(stream, &refusals))
     }
 
-    fn subtitle(&mut self, stream: &InputStream) -> Answer {
+    /// The encoder that the ffmpeg program takes where it is not told which.
+    fn usual_encoder(&self) -> Result<String, String> {
+        let name = self.settings.format.name();
+        let missing = || format!("{name} has no audio encoder of its own; name one with -c:a");
+        self.settings.format.default_audio_encoder(&self.layout.extension()).ok_or_else(missing)
+    }
+
+    /// Sound as the command asks for it.
+    fn asked_for(&mut self, stream: &InputStream, encoder: &str, wish: &StreamWish) -> Answer {
+        let global_header = self.settings.format.wants_global_header();
+        let settings = audio::asked_for(encoder, wish, &stream.parameters, global_header)?;
+        self.encoded(stream, &settings)
+    }
+
+    /// Sound in another codec, once a part of it has been converted, written and read back.
+    fn encoded(&mut self, stream: &InputStream, settings: &AudioSettings) -> Answer {
+        let log = LogTail::of_a_trial();
+        let open = || AudioConversion::open(stream, settings, &log).map_err(|code| sentence(code, &log));
+        let (mut trial, _) = open()?;
+        let packets = trial.convert_all(self.samples.of(stream.index));
+        let packets = packets.map_err(|error| error.log.last().cloned().unwrap_or(error.message))?;
+        let (conversion, parameters) = open()?;
+        let mut planned = self.describe(stream, parameters, &settings.encoder);
+        planned.time_base = conversion.time_base();
+        planned.work = Work::Audio(Box::new(conversion));
+        let converted = self.try_converted(planned, &packets)?;
+        log.end_trial();
+        Ok(converted)
+    }
+
+    fn subtitle(&mut self, stream: &InputStream, wish: &StreamWish) -> Answer {
+        match wish.codec_name() {
+            Some("copy") => return self.copy(stream),
+            Some(encoder) => return self.written_as(stream, encoder),
+            None => {}
+        }
         let mut refusals = match self.copy(stream) {
             Ok(copied) => return Ok(copied),
             Err(refusal) => vec![refusal],
         };
+        for encoder in subtitles::CANDIDATES {
+            match self.written_as(stream, encoder) {
+                Ok(converted) => return Ok(converted),
+                Err(refusal) if stream.parameters.subtitle_form() != Some(SubtitleForm::Text) => return Err(refusal),
+                Err(refusal) => refusals.push(format!("{encoder}: {refusal}")),
+            }
+        }
+        Err(self.no_way(stream, &refusals))
+    }
+
+    /// Text in another codec.
+    fn written_as(&mut self, stream: &InputStream, encoder: &str) -> Answer {
         if stream.parameters.subtitle_form() != Some(SubtitleForm::Text) {
             let container = self.settings.format.name();
             let codec = stream.parameters.codec_name();
@@ -136,32 +234,30 @@ impl Planner<'_, '_> {
                 "{container} cannot carry {codec}, and subtitles that are not text cannot be converted; MKV carries most"
             ));
         }
-        for encoder in subtitles::CANDIDATES {
-            let log = LogTail::of_a_trial();
-            let opened = SubtitleConversion::open(stream, encoder, &log);
-            let tried = opened.map_err(|code| sentence(code, &log)).and_then(|(conversion, parameters)| {
-                let mut planned = self.describe(stream, parameters, encoder);
-                if self.settings.format.is_mp4() {
-                    // libav's MP4 muxer takes a time of another stream for one of its subtitles: in microseconds, which the
-                    // ffmpeg program gives it too, both lie where they should.
-                    planned.time_base = Rational::new(1, 1_000_000).unwrap_or(Rational::ONE);
-                }
-                planned.work = Work::Subtitle(Box::new(conversion));
-                self.try_converted(planned)
-            });
-            match tried {
-                Ok(converted) => {
-                    log.end_trial();
-                    return Ok(converted);
-                }
-                Err(refusal) => refusals.push(format!("{encoder}: {refusal}")),
-            }
+        let log = LogTail::of_a_trial();
+        let open = || SubtitleConversion::open(stream, encoder, &log).map_err(|code| sentence(code, &log));
+        let (mut trial, _) = open()?;
+        let packets: Vec<Packet> =
+            self.samples.of(stream.index).iter().filter_map(|packet| trial.convert(packet)).collect();
+        let (conversion, parameters) = open()?;
+        let mut planned = self.describe(stream, parameters, encoder);
+        if self.settings.format.is_mp4() {
+            // libav's MP4 muxer takes a time of another stream for one of its subtitles: in microseconds, which the
+            // ffmpeg program gives it too, both lie where they should.
+            planned.time_base = Rational::new(1, 1_000_000).unwrap_or(Rational::ONE);
         }
-        Err(self.no_way(stream, &refusals))
+        planned.work = Work::Subtitle(Box::new(conversion));
+        let tried = Tried { packets: &packets, base: stream.time_base };
+        let converted = self.accept(planned, &tried)?;
+        log.end_trial();
+        Ok(converted)
     }
 
     fn copy(&mut self, stream: &InputStream) -> Answer {
-        copied(stream, self.layout, self.settings).map(|planned| (planned, StreamAction::Copied))
+        let planned = copied(stream, self.layout, self.settings)?;
+        let tried = Tried { packets: self.samples.of(stream.index), base: stream.time_base };
+        self.layout.comes_back(&planned, &tried)?;
+        Ok((planned, StreamAction::Copied))
     }
 
     fn describe(&self, stream: &InputStream, parameters: StreamParameters, encoder: &str) -> Planned {
@@ -177,11 +273,18 @@ impl Planner<'_, '_> {
         }
     }
 
-    fn try_converted(&mut self, planned: Planned) -> Answer {
+    fn try_converted(&mut self, planned: Planned, packets: &[Packet]) -> Answer {
+        let base = planned.time_base;
+        self.accept(planned, &Tried { packets, base })
+    }
+
+    /// A converted stream, if the container takes it and gives it back.
+    fn accept(&mut self, planned: Planned, tried: &Tried<'_>) -> Answer {
         if self.settings.format.defines(&planned.parameters) == Some(false) {
             return Err("no name for the codec".to_owned());
         }
         self.layout.accepts(&planned)?;
+        self.layout.comes_back(&planned, tried)?;
         let to = planned.parameters.codec_name();
         Ok((planned, StreamAction::Converted { to }))
     }
@@ -263,7 +366,9 @@ impl Planner<'_, '_> {
         if self.knows_defaults || self.layout.streams.iter().any(says) {
             return;
         }
-        let is_sound = |stream: &&mut Planned| stream.parameters.sample_rate().is_some();
+        let chosen = &self.chosen;
+        let is_chosen = |stream: &Planned| stream.source.is_some_and(|source| chosen.contains(&source));
+        let is_sound = |stream: &&mut Planned| stream.parameters.sample_rate().is_some() && !is_chosen(stream);
         if let Some(sound) = self.layout.streams.iter_mut().find(is_sound) {
             sound.disposition |= DISPOSITION_DEFAULT;
         }
@@ -314,13 +419,29 @@ pub(in crate::container) fn copied(
 /// What a stream's tags are in the merged file.
 pub(super) fn stream_tags(stream: &InputStream, converted: bool, settings: &MergeSettings) -> Tags {
     let tags = metadata::of_stream(&stream.metadata, converted);
-    let tags = if settings.keep.metadata { tags } else { metadata::only_names(tags) };
+    let tags = match settings.keep.metadata {
+        // What a file is called is no description.
+        _ if settings.rules.untagged.streams => metadata::only_file_names(tags),
+        true => tags,
+        false => metadata::only_names(tags),
+    };
     if settings.format.is_mp4() { metadata::with_handler(tags) } else { tags }
 }
 
 /// The dispositions of the source's video, which the merged video keeps.
 pub(super) fn video_disposition(stream: &InputStream) -> c_int {
     stream.disposition & KEPT_DISPOSITIONS
+}
+
+/// The kind by which the command names a stream beside the video.
+fn side_kind(stream: &InputStream) -> Option<SideKind> {
+    match stream.kind {
+        _ if is_file(stream) => Some(SideKind::Attachment),
+        StreamKind::Audio => Some(SideKind::Audio),
+        StreamKind::Subtitle => Some(SideKind::Subtitle),
+        StreamKind::Data => Some(SideKind::Data),
+        _ => None,
+    }
 }
 
 /// Whether a stream is a file inside the file: an attachment or cover art.

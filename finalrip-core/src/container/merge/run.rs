@@ -8,9 +8,11 @@ use crate::error::{Error, Result};
 use crate::ffi::format::OutputContext;
 use crate::ffi::input::{InputContext, InputStream};
 use crate::ffi::log::LogTail;
+use crate::ffi::output::Priming;
 use crate::ffi::{AvError, Packet};
 
 use super::layout::{Layout, Work};
+use super::start::{Lead, hidden_lead};
 use super::track::Track;
 use super::{Excerpt, MergeProgress, Target};
 
@@ -35,6 +37,10 @@ pub(super) struct Reader {
     ready: VecDeque<(usize, i64, Packet)>,
     /// The part that is kept, if it is not all: from 0 to its end.
     excerpt: Option<Excerpt>,
+    /// Of streams of sound that are copied and have not been heard yet, what an edit list hides at their start.
+    hidden: BTreeMap<usize, Vec<Packet>>,
+    /// Whether the file can hide a packet in front of the first that is heard.
+    keeps_lead: bool,
     /// Of each stream, as far as is known, the packets that the muxer refused, and the last that it said of them.
     refused: BTreeMap<Option<usize>, (u64, String)>,
     pub(super) notes: Vec<String>,
@@ -45,15 +51,18 @@ impl Reader {
         mut input: InputContext,
         tracks: BTreeMap<usize, Track>,
         log: LogTail,
-        excerpt: Option<Excerpt>,
+        (excerpt, priming): (Option<Excerpt>, Priming),
     ) -> Self {
         let wanted: Vec<usize> = tracks.keys().copied().collect();
+        let hidden = tracks.iter().filter(|(_, track)| track.is_copied_sound()).map(|(&index, _)| (index, Vec::new()));
         input.want(&wanted);
         // What libav had to say when it opened the file is no news of the reading.
         log.take();
         let ended = wanted.is_empty();
         Self {
             input,
+            hidden: hidden.collect(),
+            keeps_lead: priming == Priming::EditList,
             tracks,
             log,
             reached: 0,
@@ -79,27 +88,9 @@ impl Reader {
         }
         while !self.ended {
             match self.input.read() {
-                Ok(Some((index, mut packet))) => {
-                    let Some(track) = self.tracks.get(&index) else { continue };
-                    let time = track.time_of(&packet).unwrap_or(self.reached);
-                    self.reached = self.reached.max(time);
-                    self.lasts = self.lasts.max(time).max(track.end_of(&packet).unwrap_or(time));
-                    if let Some(excerpt) = self.excerpt {
-                        let length = excerpt.length().unwrap_or(i64::MAX);
-                        self.ended = time.saturating_sub(length) > BADLY_INTERLEAVED;
-                        if !track.keep_within(&mut packet, length) {
-                            continue;
-                        }
-                    }
-                    let held = if packet.is_corrupt() {
-                        self.held.insert(index, (time, packet))
-                    } else {
-                        let held = self.held.remove(&index);
-                        self.ready.push_back((index, time, packet));
-                        held
-                    };
-                    if let Some((time, packet)) = held {
-                        self.ready.push_front((index, time, packet));
+                Ok(Some((index, packet))) => {
+                    for packet in self.what_is_shown(index, packet) {
+                        self.take(index, packet);
                     }
                     if let Some(ready) = self.ready.pop_front() {
                         return Some(ready);
@@ -113,6 +104,55 @@ impl Reader {
             }
         }
         None
+    }
+
+    /// A packet of the source, without what an edit list hides: a copy of it would be played. Decoders drop it themselves.
+    fn what_is_shown(&mut self, index: usize, packet: Packet) -> Vec<Packet> {
+        let Some(track) = self.tracks.get(&index) else { return Vec::new() };
+        if packet.is_hidden() && track.is_copied() {
+            if let Some(waiting) = self.hidden.get_mut(&index) {
+                waiting.push(packet);
+            }
+            return Vec::new();
+        }
+        let mut shown = self.hidden.remove(&index).unwrap_or_default();
+        let begin = |packet: &Packet| track.time_of(packet);
+        let hidden = begin(&packet).zip(shown.first().and_then(begin)).map_or(0, |(heard, first)| heard - first);
+        match hidden_lead(hidden, self.keeps_lead) {
+            Lead::All => {}
+            Lead::Last => drop(shown.drain(..shown.len().saturating_sub(1))),
+            Lead::None => shown.clear(),
+        }
+        shown.push(packet);
+        shown
+    }
+
+    /// Takes a packet that is to be written in.
+    fn take(&mut self, index: usize, mut packet: Packet) {
+        let Some(track) = self.tracks.get(&index) else { return };
+        let time = track.time_of(&packet).unwrap_or(self.reached);
+        self.reached = self.reached.max(time);
+        self.lasts = self.lasts.max(time).max(track.end_of(&packet).unwrap_or(time));
+        if let Some(excerpt) = self.excerpt {
+            let length = excerpt.length().unwrap_or(i64::MAX);
+            self.ended |= time.saturating_sub(length) > BADLY_INTERLEAVED;
+            if !track.keep_within(&mut packet, length) {
+                return;
+            }
+        }
+        let held = if packet.is_corrupt() {
+            self.held.insert(index, (time, packet))
+        } else {
+            let held = self.held.remove(&index);
+            if let Some((time, packet)) = held {
+                self.ready.push_back((index, time, packet));
+            }
+            self.ready.push_back((index, time, packet));
+            None
+        };
+        if let Some((time, packet)) = held {
+            self.ready.push_back((index, time, packet));
+        }
     }
 
     fn note(&mut self, note: String) {
@@ -159,6 +199,39 @@ impl Reader {
     }
 }
 
+/// A complete file.
+pub(in crate::container) struct Finished {
+    /// Its size.
+    pub(in crate::container) bytes: u64,
+    /// The streams of which there was no packet.
+    pub(super) silent: Vec<usize>,
+}
+
+/// Why a file could not be completed.
+#[derive(Debug)]
+pub(in crate::container) enum Unfinished {
+    Failed(Error),
+    /// The muxer could not end it. Of the `silent` streams it has seen no packet.
+    Incomplete {
+        silent: Vec<usize>,
+        error: Error,
+    },
+}
+
+impl From<Error> for Unfinished {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unfinished> for Error {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Failed(error) | Unfinished::Incomplete { error, .. } => error,
+        }
+    }
+}
+
 /// The file being written.
 pub(in crate::container) struct Writer<'a> {
     target: &'a Target<'a>,
@@ -193,7 +266,7 @@ impl<'a> Writer<'a> {
         let mut refused: Option<(u64, String)> = None;
         for packet in packets {
             let Err(code) = self.context.write(packet) else { continue };
-            if ![AvError::INVALID, AvError::INVALID_DATA].contains(&code) {
+            if code == AvError::NO_MEMORY || self.context.io_error().is_err() {
                 return Err(self.target.failed(code, &self.log));
             }
             let reason = self.log.take().pop().unwrap_or_else(|| code.to_string());
@@ -203,18 +276,29 @@ impl<'a> Writer<'a> {
         Ok(refused)
     }
 
-    /// Completes the file. Returns its size.
-    pub(in crate::container) fn finish(mut self, file: &PartialFile) -> Result<u64> {
+    /// Completes the file.
+    pub(in crate::container) fn finish(mut self, file: &PartialFile) -> Result<Finished, Unfinished> {
         if let Some(reason) = self.left_out {
             // The muxer puts packets in order, and may have meant one of the video that waited. That one is worth everything.
             self.context.flush().map_err(|code| self.target.failed(code, &self.log))?;
             if self.context.packets_of(0) != self.video_packets {
-                return Err(self.target.error(format!("the container refused a packet of the video: {reason}")));
+                let reason = format!("the container refused a packet of the video: {reason}");
+                return Err(Unfinished::Failed(self.target.error(reason)));
             }
         }
-        let Self { target, context, log, .. } = self;
+        let Self { target, mut context, log, .. } = self;
+        let ended = context.write_trailer();
+        let silent: Vec<usize> = (0..context.streams()).filter(|&stream| context.packets_of(stream) == 0).collect();
+        if let Err(code) = ended {
+            let error = target.failed(code, &log);
+            if code == AvError::NO_MEMORY || context.io_error().is_err() {
+                return Err(Unfinished::Failed(error));
+            }
+            return Err(Unfinished::Incomplete { silent, error });
+        }
         context.finish().map_err(|code| target.failed(code, &log))?;
-        file.complete().map_err(|error| target.error(error.to_string()))
+        let bytes = file.complete().map_err(|error| Unfinished::Failed(target.error(error.to_string())))?;
+        Ok(Finished { bytes, silent })
     }
 
     fn progress(&self) -> MergeProgress {

@@ -58,11 +58,12 @@ pub(super) fn is_primed(priming: Priming, codec: &str, converted: bool) -> bool 
     }
 }
 
-/// Reads the source from its start until every beginning is known or out of reach.
+/// Reads the source from its start until every beginning is known or out of reach: that of the video, and those of other
+/// streams, which go into a file with `priming`.
 pub(in crate::container) fn find(
     input: &mut InputContext,
-    video: Option<usize>,
-    others: &[usize],
+    (video, others): (Option<usize>, &[usize]),
+    priming: Priming,
     log: &LogTail,
 ) -> Start {
     let decoder = video.and_then(|index| {
@@ -71,6 +72,7 @@ pub(in crate::container) fn find(
         opened.inspect_err(|code| tracing::warn!("no decoder for the source's video: {code}")).ok()
     });
     let mut search = Search::new(video, others, decoder);
+    search.keeps_lead = priming == Priming::EditList;
     let mut wanted = others.to_vec();
     wanted.extend(video);
     input.want(&wanted);
@@ -95,6 +97,10 @@ struct Search<'a> {
     untimed_pictures: i64,
     /// Samples of each stream that came before the first packet with a time.
     untimed_samples: BTreeMap<usize, i64>,
+    /// Of each stream what an edit list hides at its start: where the first packet lies, and the last.
+    hidden: BTreeMap<usize, (Beginning, i64)>,
+    /// Whether the file can hide a packet in front of the first that is heard.
+    keeps_lead: bool,
     bytes_since: usize,
     /// What came of HEVC before its first keyframe; `None` when that was there, or is not waited for.
     held: Option<Vec<Packet>>,
@@ -110,6 +116,8 @@ impl<'a> Search<'a> {
             video_packets: 0,
             untimed_pictures: 0,
             untimed_samples: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            keeps_lead: false,
             bytes_since: 0,
             held: Some(Vec::new()),
         }
@@ -142,6 +150,11 @@ impl<'a> Search<'a> {
                 let packet_time = time.saturating_sub(period.map_or(0, |period| nanoseconds(*untimed, period)));
                 let padding = nanoseconds(padding(stream, packet), stream.time_base);
                 let beginning = Beginning { packet: packet_time, presented: packet_time.saturating_add(padding) };
+                if packet.is_hidden() {
+                    self.hidden.entry(stream.index).or_insert((beginning, time)).1 = time;
+                    return;
+                }
+                let beginning = self.after_hidden(stream.index, beginning);
                 self.start.streams.insert(stream.index, beginning);
             }
             (None, Some(period)) => {
@@ -149,6 +162,16 @@ impl<'a> Search<'a> {
                 *untimed += stream.parameters.samples_in(packet.data().len()).unwrap_or_else(declared);
             }
             (None, None) => {}
+        }
+    }
+
+    /// Where a stream begins whose first packet that is heard begins at `heard`.
+    fn after_hidden(&mut self, index: usize, heard: Beginning) -> Beginning {
+        let Some((first, last)) = self.hidden.remove(&index) else { return heard };
+        match hidden_lead(heard.packet.saturating_sub(first.packet), self.keeps_lead) {
+            Lead::All => first,
+            Lead::Last => Beginning { packet: last, presented: first.presented.max(last) },
+            Lead::None => Beginning { packet: heard.packet, presented: first.presented.max(heard.packet) },
         }
     }
 
@@ -218,6 +241,28 @@ impl<'a> Search<'a> {
         if self.start.video.is_none() {
             self.start.video = stream.start_time.map(|ticks| nanoseconds(ticks, stream.time_base));
         }
+    }
+}
+
+/// What is kept of the packets that an edit list hides at the start of copied sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// They are a codec's priming, which holds no sound.
+    All,
+    /// The one that a decoder needs so as to begin in full with the next.
+    Last,
+    None,
+}
+
+/// The longest priming of a codec in use, with room for rounding: AAC's 2112 samples at 32 kHz.
+const LONGEST_PRIMING: i64 = 70_000_000;
+
+/// `hidden` is how long, in nanoseconds; `keeps_lead` whether the file can hide a packet in its turn.
+pub(super) fn hidden_lead(hidden: i64, keeps_lead: bool) -> Lead {
+    match keeps_lead {
+        _ if hidden <= LONGEST_PRIMING => Lead::All,
+        true => Lead::Last,
+        false => Lead::None,
     }
 }
 

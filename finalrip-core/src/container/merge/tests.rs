@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
 
+mod asked;
 mod contents;
+mod hidden;
 pub(in crate::container) mod media;
+mod readback;
 mod times;
 mod troubles;
 

@@ -84,6 +84,15 @@ impl Track {
         &self.planned
     }
 
+    /// Whether its packets stay as they are.
+    pub(super) fn is_copied(&self) -> bool {
+        matches!(self.planned.work, Work::Copy)
+    }
+
+    pub(super) fn is_copied_sound(&self) -> bool {
+        self.is_copied() && self.clock.is_some()
+    }
+
     /// When a packet is decoded, in nanoseconds of the merged file; `None` when it does not say.
     pub(super) fn time_of(&self, packet: &Packet) -> Option<i64> {
         let ticks = packet.dts().or(packet.pts())?;

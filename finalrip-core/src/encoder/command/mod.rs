@@ -17,6 +17,7 @@ mod options;
 pub(crate) mod params;
 pub(crate) mod rav1e_options;
 mod stream_frames;
+pub(crate) mod streams;
 mod suggest;
 mod words;
 
@@ -84,6 +85,8 @@ pub struct EncodeCommand {
     pub(crate) bitstream_filters: Option<String>,
     pub(crate) timing: Option<FrameTiming>,
     pub(crate) output: Option<String>,
+    #[serde(skip_serializing_if = "streams::StreamRules::is_empty")]
+    pub(crate) streams: streams::StreamRules,
 }
 
 impl EncodeCommand {

@@ -79,7 +79,12 @@ fn check_for(encoder: Option<&str>, name: &str, value: &str) -> ValueCheck {
 }
 
 /// Refuses a value that libav refuses, or whose reading might never end.
-fn take(option: &OptionInfo, typed: &str, value: &str, check: impl FnOnce() -> ValueCheck) -> Result<(), CommandError> {
+pub(super) fn take(
+    option: &OptionInfo,
+    typed: &str,
+    value: &str,
+    check: impl FnOnce() -> ValueCheck,
+) -> Result<(), CommandError> {
     // libav's expressions have loops; without a parenthesis there is no function to call.
     let is_call = option.is_evaluated && value.contains('(');
     if is_call || check() == ValueCheck::Refused {

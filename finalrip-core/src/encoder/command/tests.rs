@@ -190,6 +190,67 @@ fn what_is_not_done_here_is_refused_with_a_reason() {
     assert!(message("ffmpeg -i - -c:v ffv1 a.mkv b.mkv").contains("only one output, but `a.mkv` and `b.mkv`"));
 }
 
+/// What is said of other streams is for rips; for one stream it is the sum of what names it.
+#[test]
+fn options_of_other_streams_are_kept_for_them() {
+    use streams::{SideKind, StreamWish};
+    let pairs = |wish: &StreamWish| wish.options.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
+    let command = parse(
+        "-c:v libx264 -c:a libopus -c:a:1 flac -b:a:0 96k -vbr:a:0 on -ac 2 -ar:a:1 44100 -compression_level:a:1 8 -c:s srt \
+         -metadata:s:a:0 title=Main -metadata:s:s language=eng -disposition:a:1 default+comment -map_chapters -1",
+    );
+    let (first, second) = (command.streams.wish(SideKind::Audio, 0), command.streams.wish(SideKind::Audio, 1));
+    assert_eq!((first.codec_name(), pairs(&first)), (Some("libopus"), "b=96k vbr=on".to_owned()));
+    assert_eq!((second.codec_name(), pairs(&second)), (Some("flac"), "compression_level=8".to_owned()));
+    assert_eq!((first.channels, first.sample_rate, second.sample_rate), (Some(2), None, Some(44_100)));
+    assert_eq!(first.tags, [("title".to_owned(), "Main".to_owned())]);
+    assert_eq!(second.disposition.as_deref(), Some("default+comment"));
+    assert_eq!(command.streams.wish(SideKind::Subtitle, 5).codec_name(), Some("subrip"));
+    assert!(command.streams.without_chapters && command.encoder_options().is_empty());
+    let plain = parse("-acodec aac -ab 64k -scodec copy -an -sn -c:v libx264 -crf 20");
+    assert!(plain.streams.leaves_out(SideKind::Audio) && plain.streams.leaves_out(SideKind::Subtitle));
+    assert_eq!(pairs(&plain.streams.wish(SideKind::Audio, 3)), "b=64k");
+    // As in the ffmpeg program, an option without a specifier goes to whichever encoder has it, and `-strict` to all.
+    let shared = parse("-c:v libx264 -c:a libopus -application audio -strict -2 -crf 20");
+    assert_eq!(pairs(&shared.streams.wish(SideKind::Audio, 0)), "application=audio strict=-2");
+    assert_eq!(options(&shared), [("strict", "-2"), ("crf", "20")]);
+    assert_eq!(parse("ffmpeg -an -i - -c:v libx264 -map_metadata -1").streams.untagged.streams, true);
+}
+
+#[test]
+fn what_no_stream_can_be_is_named() {
+    for (text, option, reason) in [
+        ("-c:v ffv1 -c:a libopux", "-c:a", "did you mean libopus"),
+        ("-c:v ffv1 -c:a libx264", "-c:a", "an encoder such as"),
+        ("-c:v ffv1 -c:s dvdsub", "-c:s", "pictures"),
+        ("-c:v ffv1 -c:a aac -vbrr:a 1", "-vbrr:a", "aac"),
+        ("-c:v ffv1 -c:a aac -b:a lots", "-b:a", "cannot be `lots`"),
+        ("-c:v ffv1 -vbr:a on", "-vbr:a", "name that one too"),
+        ("-c:v ffv1 -ac 0", "-ac", "from 1"),
+        ("-c:v ffv1 -c:a:x aac", "-c:a:x", "number"),
+        ("-c:v ffv1 -c:a:m:language:eng aac", "-c:a:m:language:eng", "number"),
+        ("-c:v ffv1 -disposition:a nonsense", "-disposition:a", "forced"),
+        ("-c:v ffv1 -bsf:a null", "-bsf:a", "not supported"),
+        ("-c:v ffv1 -apad 1", "-apad", "not supported"),
+        ("-c:v ffv1 -c:d libx264", "-c:d", "only be copied"),
+        ("-c:v ffv1 -map_chapters 3", "-map_chapters", "from the source"),
+        ("-c:v ffv1 -metadata:s:1 a=b", "-metadata:s:1", "`:s:a:0`"),
+    ] {
+        let message = message(text);
+        assert!(message.starts_with(option) && message.contains(reason), "{text}: {message}");
+    }
+    for (text, encodes, rips) in [
+        ("-c:v ffv1 -an -sn -dn -map_chapters -1 -map_metadata -1", true, true),
+        ("-c:v ffv1 -c:a copy", false, true),
+        ("-c:v ffv1 -metadata:s:a:0 title=x", false, true),
+        ("-c:v ffv1 -map 0:v -shortest", true, false),
+        ("-c:v ffv1 -map 0 -map -0:a", true, true),
+    ] {
+        let streams = parse(text).streams;
+        assert_eq!((streams.check_for_encode().is_ok(), streams.check_for_rip().is_ok()), (encodes, rips), "{text}");
+    }
+}
+
 /// Commands out of pieces that mean something, in any order: each is read or refused, none panics or hangs.
 #[test]
 fn no_soup_of_words_is_too_much() {
@@ -198,7 +259,7 @@ fn no_soup_of_words_is_too_much() {
         "ffmpeg", "x264", "x265", "SvtAv1EncApp", "rav1e", "aomenc", "vpxenc", "-", "--", "-i", "-c:v", "-c:a", "-vf", "-b:v", "-b:v:1",
         "-crf", "-q:v", "-r", "-s", "-aspect", "-metadata:s:v", "-map", "-f", "-x265-params", "-svtav1-params",
         "-rav1e-params", "-flags", "-sws_flags", "-movflags", "-frames:v", "-tag:v", "-:", "-v:", "--crf", "--sar",
-        "--zones=", "--zo", "--cq-level=9", "-x264opts", "zones=1,2,q=3/", "csv=a", "-o", "-D", "-é", "libx264", "libx265", "libsvtav1", "ffv1", "rav1e", "copy", "hevc", "16", "-1",
+        "--zones=", "--zo", "--cq-level=9", "-x264opts", "zones=1,2,q=3/", "csv=a", "-o", "-D", "-b:a:1", "-an", "-disposition:s", "-metadata:s:a", "-ac", "-map_chapters", "flac", "-é", "libx264", "libx265", "libsvtav1", "ffv1", "rav1e", "copy", "hevc", "16", "-1",
         "1e999", "NaN", "0x7fffffffffffffff", "4M", "16:9", "1/0", "while(1,1)", "(((((", "a=b", "crf=18", "x=y:z",
         "+faststart", "hd720", "'un closed", "\"", "\\", "日本", "a b", "out.mkv", "", "=", ":", "--=", "-=",
     ];

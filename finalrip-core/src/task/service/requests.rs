@@ -200,7 +200,8 @@ impl Service {
 
     /// Checks what can be checked without running anything.
     async fn check(&self, script: Option<&str>, command: Option<&str>) -> TaskResult<()> {
-        command.map(EncodeCommand::parse).transpose()?;
+        let command = command.map(EncodeCommand::parse).transpose()?;
+        command.map_or(Ok(()), |command| command.streams.check_for_rip())?;
         let Some(script) = script else { return Ok(()) };
         if script.trim().is_empty() {
             return Err(TaskError::Script("it is empty".to_owned()));

@@ -255,7 +255,7 @@ fn floating_point_stays_floating_point() {
 }
 
 /// A Blu-ray's subtitle: one picture of 8x8 pixels from 0.5 s to 1.5 s, as a .sup file holds it.
-fn presentation_graphics() -> Vec<u8> {
+pub(super) fn presentation_graphics() -> Vec<u8> {
     let segment = |time: u32, kind: u8, payload: &[u8]| {
         let head = [&b"PG"[..], &(time * 90).to_be_bytes(), &[0; 4], &[kind]].concat();
         [&head[..], &u16::try_from(payload.len()).unwrap().to_be_bytes(), payload].concat()

@@ -1,5 +1,6 @@
 //! Sources made by the muxers that people use, and what the judges say of merged files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,6 +8,7 @@ use tempfile::TempDir;
 
 use super::super::*;
 use crate::container::StreamKind;
+use crate::encoder::command::streams::StreamRules;
 use crate::ffi::input::{InputContext, Probe};
 
 /// Frames of the joined video: 4 s at 25 frames a second.
@@ -96,6 +98,8 @@ pub(super) fn settings_for(target: &Path) -> MergeSettings {
         stream_metadata: Vec::new(),
         tag: None,
         keep: MergeOptions::default(),
+        rules: StreamRules::default(),
+        without: BTreeMap::new(),
         excerpt: None,
     }
 }
@@ -130,7 +134,7 @@ pub(super) fn merge_video(
         },
         next: &mut || Ok(packets.next()),
     };
-    merge(track, source, file, settings, cancel, &mut |_| {})
+    merge(track, source, file, settings, cancel, &mut |_| {}).map_err(MergeFailure::into_error)
 }
 
 /// A merged file and what the merge said of it.

@@ -1,6 +1,7 @@
 //! The ffmpeg program's syntax, for one video stream: options, at most one input (`-i -`), at most one output.
 
 mod program;
+mod side;
 
 use super::error::CommandError;
 use super::{EncodeCommand, EncoderChoice, FrameTiming, options, set_option};
@@ -47,8 +48,13 @@ pub(super) fn parse(words: &[String]) -> Result<EncodeCommand, CommandError> {
         }
     }
     let mut inputs = 0;
+    // Audio encoders too decide what other options mean.
+    for given in options_of(after).filter(|given| is_audio_codec(given)) {
+        apply_to_output(&mut command, given)?;
+    }
     for part in after {
         match part {
+            Part::Option(given) if is_audio_codec(given) => {}
             Part::Option(given) => apply_to_output(&mut command, given)?,
             Part::Output(name) => command.set_output(name)?,
             Part::Input(name) => {
@@ -80,6 +86,15 @@ fn parts(words: &[String]) -> Result<Vec<Part<'_>>, CommandError> {
         parts.push(Part::Option(Given { typed: word, name, stream, value, program_use }));
     }
     Ok(parts)
+}
+
+fn options_of<'a, 'b>(parts: &'b [Part<'a>]) -> impl Iterator<Item = &'b Given<'a>> {
+    parts.iter().filter_map(|part| if let Part::Option(given) = part { Some(given) } else { None })
+}
+
+fn is_audio_codec(given: &Given<'_>) -> bool {
+    let by_specifier = ["c", "codec"].contains(&given.name) && given.stream.split(':').next() == Some("a");
+    by_specifier || given.name == "acodec"
 }
 
 /// The encoder comes first, since it decides what the other options mean.
@@ -127,6 +142,8 @@ fn apply_to_input(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), 
         "threads" | "strict" | "probesize" | "analyzeduration" | "fflags" | "fpsprobesize" | "blocksize" => {
             given.value().map(|_| ())
         }
+        // The clip has no other streams.
+        "an" | "sn" | "dn" => Ok(()),
         _ => match given.program_use {
             Some(Use::NoValue | Use::Unused | Use::Refused(_)) => apply_to_output(command, given),
             Some(Use::Value(_)) if ["vsync", "fps_mode"].contains(&given.name) => apply_to_output(command, given),
@@ -143,18 +160,40 @@ fn apply_to_output(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(),
         Some(Use::NoValue) => Ok(()),
         Some(Use::Unused) => given.value().map(|_| ()),
         Some(Use::Refused(reason)) => Err(CommandError::not_here(given.typed, reason)),
-        Some(Use::Flag(apply) | Use::Value(apply)) => {
-            // A `-metadata` without a stream is the container's, and tells its places apart itself.
-            if given.name == "metadata" || given.is_for_video()? { apply(command, given) } else { Ok(()) }
-        }
-        None if !given.is_for_video()? => Ok(()),
-        None => match given.value {
-            Some(value) => options::route(command, given.typed, given.name, value),
-            // The name is looked up first: a wrong name is the likelier mistake.
-            None => match options::route(&mut command.clone(), given.typed, given.name, "") {
-                Ok(()) | Err(CommandError::BadValue { .. }) => Err(CommandError::missing_value(given.typed)),
-                Err(error) => Err(error),
-            },
+        Some(Use::Side) => match (side::short(given.name), side::meant(given.typed, given.stream)?) {
+            (Some((_, name)), Some(meant)) => side::apply(command, given, meant, name),
+            (Some((meant, name)), None) if given.stream.is_empty() => side::apply(command, given, meant, name),
+            _ => Err(CommandError::not_here(given.typed, "it is not for such a stream")),
+        },
+        Some(Use::Flag(apply)) => apply(command, given),
+        // A `-metadata` tells its places apart itself.
+        Some(Use::Value(apply)) if ["metadata", "map_metadata"].contains(&given.name) => apply(command, given),
+        Some(Use::Value(apply)) => match side::meant(given.typed, given.stream)? {
+            Some(meant) => side::apply(command, given, meant, given.name),
+            None => given.check_for_video().and_then(|()| apply(command, given)),
+        },
+        None => match side::meant(given.typed, given.stream)? {
+            Some(meant) => side::apply(command, given, meant, given.name),
+            None => given.check_for_video().and_then(|()| apply_to_codec(command, given)),
+        },
+    }
+}
+
+/// An option that the program itself does not know.
+fn apply_to_codec(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+    match given.value {
+        Some(value) => match options::route(command, given.typed, given.name, value) {
+            Ok(()) => side::share_strict(command, given),
+            Err(error) if given.stream.is_empty() && side::take_unspecified(command, given)? => {
+                let _ = error;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        // The name is looked up first: a wrong name is the likelier mistake.
+        None => match options::route(&mut command.clone(), given.typed, given.name, "") {
+            Ok(()) | Err(CommandError::BadValue { .. }) => Err(CommandError::missing_value(given.typed)),
+            Err(error) => Err(error),
         },
     }
 }
@@ -182,8 +221,8 @@ impl<'a> Given<'a> {
         libav::parse_rate(self.value()?).ok_or_else(|| self.bad_value(allowed))
     }
 
-    /// Whether the stream specifier means the one stream there is. Other kinds of stream do not exist, and options
-    /// for them are as harmless as in the ffmpeg program; a second video stream is a misunderstanding.
+    /// Whether the stream specifier means the video, and not a stream of another kind; a second video stream is a
+    /// misunderstanding.
     fn is_for_video(&self) -> Result<bool, CommandError> {
         let kind = self.stream.split(':').next().unwrap_or_default();
         match self.stream {
@@ -191,5 +230,9 @@ impl<'a> Given<'a> {
             _ if ["a", "s", "d", "t"].contains(&kind) => Ok(false),
             _ => Err(CommandError::not_here(self.typed, "the output has one stream, the video: `:v`, `:v:0` or `:0`")),
         }
+    }
+
+    fn check_for_video(&self) -> Result<(), CommandError> {
+        self.is_for_video().map(drop)
     }
 }

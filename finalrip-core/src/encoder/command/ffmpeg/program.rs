@@ -1,8 +1,9 @@
 //! The ffmpeg program's own options, as far as somebody might write them in front of or behind a video encoder:
 //! what is done, what changes nothing, and what is refused, each with its reason.
 
-use super::{CommandError, EncodeCommand, FrameTiming, Given, libav, options, set_option};
+use super::{CommandError, EncodeCommand, FrameTiming, Given, libav, options, set_option, side};
 use crate::encoder::command::EncoderChoice;
+use crate::encoder::command::streams::SideKind;
 use crate::encoder::command::suggest::closest;
 
 type Apply = fn(&mut EncodeCommand, &Given<'_>) -> Result<(), CommandError>;
@@ -18,6 +19,8 @@ pub(super) enum Use {
     Flag(Apply),
     /// It has a value, and does something.
     Value(Apply),
+    /// It has a value, and is for streams beside the video.
+    Side,
     /// It would do what is not done here.
     Refused(&'static str),
 }
@@ -36,7 +39,7 @@ pub(crate) fn option_names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 pub(crate) fn all_names() -> impl Iterator<Item = &'static str> {
     let refused = REFUSED.iter().flat_map(|(names, _)| names.iter());
-    USED.iter().map(|(name, _)| name).chain(NO_VALUE).chain(UNUSED).chain(refused).copied()
+    USED.iter().map(|(name, _)| name).chain(NO_VALUE).chain(UNUSED).chain(SIDE).chain(refused).copied()
 }
 
 pub(super) fn find(name: &str) -> Option<Use> {
@@ -46,7 +49,8 @@ pub(super) fn find(name: &str) -> Option<Use> {
     let no_value = NO_VALUE.contains(&name).then_some(Use::NoValue);
     let unused = || UNUSED.contains(&name).then_some(Use::Unused);
     let refused = || REFUSED.iter().find(|(names, _)| names.contains(&name)).map(|&(_, reason)| Use::Refused(reason));
-    no_value.or_else(unused).or_else(refused)
+    let side = || SIDE.contains(&name).then_some(Use::Side);
+    no_value.or_else(unused).or_else(side).or_else(refused)
 }
 
 const USED: &[(&str, Use)] = &[
@@ -74,7 +78,11 @@ const USED: &[(&str, Use)] = &[
     ("qscale", Use::Value(quality)),
     ("map", Use::Value(map)),
     ("map_metadata", Use::Value(map_metadata)),
-    ("map_chapters", Use::Value(map_metadata)),
+    ("map_chapters", Use::Value(map_chapters)),
+    ("an", Use::Flag(without)),
+    ("sn", Use::Flag(without)),
+    ("dn", Use::Flag(without)),
+    ("shortest", Use::Flag(shortest)),
     ("disposition", Use::Value(disposition)),
     ("muxdelay", Use::Value(mux_delay)),
     ("muxpreload", Use::Value(mux_delay)),
@@ -85,8 +93,8 @@ const USED: &[(&str, Use)] = &[
 /// Flags that change nothing for one video stream that is written where the caller says.
 #[rustfmt::skip]
 const NO_VALUE: &[&str] = &[
-    "y", "n", "an", "sn", "dn", "hide_banner", "nostdin", "stdin", "stats", "nostats", "benchmark", "benchmark_all",
-    "copyts", "start_at_zero", "shortest", "re", "qphist", "ignore_unknown", "copy_unknown", "recast_media",
+    "y", "n", "hide_banner", "nostdin", "stdin", "stats", "nostats", "benchmark", "benchmark_all",
+    "copyts", "start_at_zero", "re", "qphist", "ignore_unknown", "copy_unknown", "recast_media",
     "autoscale", "autorotate", "noautorotate", "accurate_seek", "noaccurate_seek", "force_fps", "xerror",
     "find_stream_info", "copyinkf", "fix_sub_duration", "debug_ts", "auto_conversion_filters",
 ];
@@ -98,7 +106,11 @@ const UNUSED: &[&str] = &[
     "filter_threads", "filter_complex_threads", "cpucount", "abort_on", "max_error_rate", "shortest_buf_duration",
     "copytb", "copypriorss", "readrate", "reinit_filter", "dts_delta_threshold", "dts_error_threshold",
     "adrift_threshold", "canvas_size",
-    // Audio, subtitles and data: there are none.
+];
+
+/// Options with a value for sound, subtitles and data, which need no stream specifier.
+#[rustfmt::skip]
+const SIDE: &[&str] = &[
     "acodec", "scodec", "dcodec", "ab", "ac", "ar", "aq", "af", "aframes", "dframes", "atag", "stag", "absf",
     "sample_fmt", "channel_layout", "ch_layout", "vol", "apad", "guess_layout_max", "async", "map_channel",
 ];
@@ -210,8 +222,12 @@ fn metadata(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), Comman
     let list = match given.stream {
         "" | "g" => &mut command.metadata,
         "s" | "s:v" | "s:V" | "s:v:0" | "s:V:0" | "s:0" => &mut command.stream_metadata,
-        other if ["s:a", "s:s", "s:d", "s:t"].iter().any(|kind| other.starts_with(kind)) => return Ok(()),
-        _ => return Err(CommandError::not_here(given.typed, "metadata is the file's, or the video stream's (`:s:v`)")),
+        other => {
+            let meant = other.strip_prefix("s:").map(|rest| side::meant(given.typed, rest)).transpose()?.flatten();
+            let places = "metadata is the file's, the video's (`:s:v`), or another stream's (`:s:a:0`, `:s:s`)";
+            let meant = meant.ok_or_else(|| CommandError::not_here(given.typed, places))?;
+            return side::apply(command, given, meant, "metadata");
+        }
     };
     set_option(list, key, value, false);
     Ok(())
@@ -276,30 +292,85 @@ fn to_encoder(command: &mut EncodeCommand, given: &Given<'_>, name: &str, value:
     Err(CommandError::NotOfEncoder { option: given.typed.to_owned(), encoder, suggestion: None })
 }
 
-/// Seconds, which libav's containers take in microseconds.
+/// Seconds, which libav takes in microseconds. As in the ffmpeg program, every container may be told; MPEG program and
+/// transport streams, and the few like them, begin later for it.
 fn mux_delay(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
     let seconds = given.value()?.parse().ok().filter(|seconds: &f64| (0.0..=1000.0).contains(seconds));
     let seconds = seconds.ok_or_else(|| given.bad_value("seconds, from 0 to 1000"))?;
-    let name = if given.name == "muxdelay" { "max_delay" } else { "preload" };
-    set_option(&mut command.muxer_options, name, &((seconds * 1e6) as i64).to_string(), false);
+    let microseconds = ((seconds * 1e6) as i64).to_string();
+    if given.name == "muxdelay" {
+        set_option(&mut command.muxer_options, "max_delay", &microseconds, false);
+    } else if seconds > 0.0 {
+        // The program takes 0 for "not given".
+        set_option(&mut command.muxer_options, crate::ffi::format::MUX_PRELOAD, &microseconds, false);
+    }
     Ok(())
 }
 
-/// Only the clip's video can be chosen; what may be missing, and what is left out, is missing anyway.
-fn map(_: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+const ALL_STREAMS: &str =
+    "a rip takes every stream that the container can hold; leave kinds of them out with -an, -sn and -dn";
+
+/// Only the clip's video can be chosen, and of a rip's other streams whole kinds can be taken away.
+fn map(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
     let value = given.value()?;
     let is_video = ["0", "0:v", "0:V", "0:0", "0:v:0", "0:V:0"].contains(&value.trim_end_matches('?'));
     let is_nothing = value.starts_with("-0:") || (value.starts_with("0:") && value.ends_with('?'));
-    if is_video || is_nothing { Ok(()) } else { Err(CommandError::not_here(given.typed, ONE_CLIP)) }
+    if !is_video && !is_nothing {
+        return Err(CommandError::not_here(given.typed, ONE_CLIP));
+    }
+    let without = match value.trim_end_matches('?') {
+        "-0:a" => Some(SideKind::Audio),
+        "-0:s" => Some(SideKind::Subtitle),
+        "-0:d" => Some(SideKind::Data),
+        "-0:t" => Some(SideKind::Attachment),
+        _ => None,
+    };
+    match without {
+        Some(kind) => command.streams.without.push(kind),
+        None if value == "0" => {}
+        None => command.streams.not_for_rips.push((format!("{} {value}", given.typed), ALL_STREAMS.to_owned())),
+    }
+    Ok(())
 }
 
-fn map_metadata(_: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
-    let source = given.value()?.split(':').next().unwrap_or_default();
-    let nothing = ["0", "-1"].contains(&source);
-    if nothing { Ok(()) } else { Err(CommandError::not_here(given.typed, ONE_CLIP)) }
+fn without(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+    command.streams.without.push(match given.name {
+        "an" => SideKind::Audio,
+        "sn" => SideKind::Subtitle,
+        _ => SideKind::Data,
+    });
+    Ok(())
 }
 
-/// The only stream is the default one anyway.
+fn shortest(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+    let reason = "a rip keeps the source's sound to its end; choose a range of frames, with which the sound ends too";
+    command.streams.not_for_rips.push((given.typed.to_owned(), reason.to_owned()));
+    Ok(())
+}
+
+fn map_metadata(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+    let untagged = &mut command.streams.untagged;
+    match (given.value()?, given.stream) {
+        ("0" | "0:g" | "0:s" | "0:c", "" | "g" | "s" | "c") => {}
+        ("-1", "") => (untagged.file, untagged.streams, untagged.chapters) = (true, true, true),
+        ("-1", "g") => untagged.file = true,
+        ("-1", "s") => untagged.streams = true,
+        ("-1", "c") => untagged.chapters = true,
+        _ => return Err(CommandError::not_here(given.typed, "tags come from the source (0), or not at all (-1)")),
+    }
+    Ok(())
+}
+
+fn map_chapters(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
+    match given.value()? {
+        "0" => command.streams.without_chapters = false,
+        "-1" => command.streams.without_chapters = true,
+        _ => return Err(CommandError::not_here(given.typed, "chapters come from the source (0), or not at all (-1)")),
+    }
+    Ok(())
+}
+
+/// The video is the default one anyway.
 fn disposition(_: &mut EncodeCommand, given: &Given<'_>) -> Result<(), CommandError> {
     if given.value()? == "default" { Ok(()) } else { Err(given.bad_value("default")) }
 }
