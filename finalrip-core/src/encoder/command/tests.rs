@@ -214,7 +214,7 @@ fn options_of_other_streams_are_kept_for_them() {
     let shared = parse("-c:v libx264 -c:a libopus -application audio -strict -2 -crf 20");
     assert_eq!(pairs(&shared.streams.wish(SideKind::Audio, 0)), "application=audio strict=-2");
     assert_eq!(options(&shared), [("strict", "-2"), ("crf", "20")]);
-    assert_eq!(parse("ffmpeg -an -i - -c:v libx264 -map_metadata -1").streams.untagged.streams, true);
+    assert!(parse("ffmpeg -an -i - -c:v libx264 -map_metadata -1").streams.untagged.streams);
 }
 
 #[test]

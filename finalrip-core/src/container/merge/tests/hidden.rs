@@ -42,11 +42,11 @@ fn hidden_sound_is_not_played() {
         let source = source(&bench, codec, "in.mov");
         edit(&source, 1, 19_200, 900);
         let (was, length) = (offset(&source), seconds(&source));
-        assert!((length - 3.1).abs() < 0.06, "{codec}: the judge sees {length} s");
+        assert!((length - 3.1).abs() < 0.1, "{codec}: the judge sees {length} s");
         for name in ["out.mkv", "out.mov", "out.mp4", "out.ts"] {
             let (path, merged) = bench.merge_once(Some(&source), name, |_| {}).unwrap();
             let (kept, begins) = (seconds(&path), offset(&path));
-            assert!((kept - length).abs() < 0.06, "{codec} in {name}: {kept} s of {length} s, {:?}", merged.streams);
+            assert!((kept - length).abs() < 0.1, "{codec} in {name}: {kept} s of {length} s, {:?}", merged.streams);
             assert!((begins - was).abs() < 25.0, "{codec} in {name}: {was} ms became {begins} ms");
         }
     }

@@ -184,10 +184,7 @@ fn apply_to_codec(command: &mut EncodeCommand, given: &Given<'_>) -> Result<(), 
     match given.value {
         Some(value) => match options::route(command, given.typed, given.name, value) {
             Ok(()) => side::share_strict(command, given),
-            Err(error) if given.stream.is_empty() && side::take_unspecified(command, given)? => {
-                let _ = error;
-                Ok(())
-            }
+            Err(_) if given.stream.is_empty() && side::take_unspecified(command, given)? => Ok(()),
             Err(error) => Err(error),
         },
         // The name is looked up first: a wrong name is the likelier mistake.
