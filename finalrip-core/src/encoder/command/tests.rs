@@ -205,7 +205,7 @@ fn options_of_other_streams_are_kept_for_them() {
     assert_eq!((first.channels, first.sample_rate, second.sample_rate), (Some(2), None, Some(44_100)));
     assert_eq!(first.tags, [("title".to_owned(), "Main".to_owned())]);
     assert_eq!(second.disposition.as_deref(), Some("default+comment"));
-    assert_eq!(command.streams.wish(SideKind::Subtitle, 5).codec_name(), Some("subrip"));
+    assert_eq!(command.streams.wish(SideKind::Subtitle, 5).codec_name(), Some("srt"));
     assert!(command.streams.without_chapters && command.encoder_options().is_empty());
     let plain = parse("-acodec aac -ab 64k -scodec copy -an -sn -c:v libx264 -crf 20");
     assert!(plain.streams.leaves_out(SideKind::Audio) && plain.streams.leaves_out(SideKind::Subtitle));
