@@ -12,13 +12,13 @@ readonly root prefix build
 cd "$root"
 
 # Every codec, container, parser, bitstream filter and filter of FFmpeg's own, and these libraries. `hardened` is what Debian's
-# packages are built with.
+# packages are built with. Theora is not here: Debian's library of it links cairo, and with that X11.
 readonly options=(
   --enable-gpl --enable-shared --disable-static --disable-debug --toolchain=hardened
   --disable-autodetect --disable-programs --disable-doc --disable-avdevice --disable-network
   --enable-iconv --enable-zlib --enable-bzlib --enable-lzma
   --enable-libx264 --enable-libx265 --enable-libsvtav1 --enable-libaom --enable-libvpx --enable-libdav1d
-  --enable-libtheora --enable-libwebp --enable-libopus --enable-libmp3lame --enable-libvorbis --enable-libzimg
+  --enable-libwebp --enable-libopus --enable-libmp3lame --enable-libvorbis --enable-libzimg
   --enable-ffnvcodec --enable-nvenc
 )
 

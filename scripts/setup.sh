@@ -109,7 +109,6 @@ packages_to_bundle() {
   require_module aom libaom-dev
   require_module vpx libvpx-dev
   require_module dav1d libdav1d-dev
-  require_module theoraenc libtheora-dev
   require_module libwebpmux libwebp-dev
   require_module opus libopus-dev
   require_module vorbisenc libvorbis-dev

@@ -21,7 +21,6 @@ contents=()
 case $profile in
   dev)
     target=${CARGO_TARGET_DIR:-$root/target}
-    library=$target/debug/lib_finalrip.so
     compression=stored
     ;;
   release)
@@ -31,7 +30,6 @@ case $profile in
     # system's libav.
     export PKG_CONFIG_PATH=$libav/lib/pkgconfig LD_LIBRARY_PATH=$libav/lib
     target=${CARGO_TARGET_DIR:-$root/target}/wheel
-    library=$target/release/lib_finalrip.so
     compression=deflated
     contents=(--release --libav "$libav")
     ;;
@@ -54,7 +52,7 @@ maturin build "${build[@]}" --strip --out "$unfinished" --auditwheel repair --co
 
 # It gets its place when it is complete.
 wheel=$(echo "$unfinished"/*.whl)
-python -IB "$root/scripts/wheel_contents" "$wheel" "$library" "${contents[@]}"
+python -IB "$root/scripts/wheel_contents" "$wheel" "$(pkg-config --variable=libdir libavcodec)" "${contents[@]}"
 size=$(stat --format=%s "$wheel")
 if [ "$profile" = release ] && [ "$size" -gt "$largest" ]; then
   echo "wheel: $wheel has $size bytes, and may have $largest: see which library has grown" >&2

@@ -157,8 +157,8 @@ def test_a_library_of_nobody_stops_the_build(wheel: Wheel, tmp_path: Path) -> No
             archive.writestr(name, wheel.files[name])
         archive.writestr("finalrip.libs/libnobody-0a1b2c3d.so.1", b"\x7fELF")
     before = copy.read_bytes()
-    compiled = ROOT / "target/debug/lib_finalrip.so"
-    command = [sys.executable, ROOT / "scripts/wheel_contents", copy, compiled if compiled.is_file() else sys.executable]
+    libdir = subprocess.run(["pkg-config", "--variable=libdir", "libavcodec"], capture_output=True, text=True, check=True).stdout.strip()
+    command = [sys.executable, ROOT / "scripts/wheel_contents", copy, libdir]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "libnobody.so.1" in done.stderr and "Traceback" not in done.stderr
     assert copy.read_bytes() == before

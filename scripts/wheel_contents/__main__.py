@@ -1,8 +1,8 @@
 """Puts into a wheel what it owes to those whose work it carries: licence texts, a list of them (an SBOM), and true metadata.
 
-Usage: python scripts/wheel_contents WHEEL LIBRARY [--libav FOLDER] [--release]
+Usage: python scripts/wheel_contents WHEEL LIBDIR [--libav FOLDER] [--release]
 
-LIBRARY is the compiled half before maturin changed it, FOLDER where scripts/libav.sh has put its libav.
+LIBDIR is where the libav lies that the wheel was built with, FOLDER where scripts/libav.sh has put its own, if it is that.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def check_release(components: Iterable[Component]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("wheel", type=Path)
-    parser.add_argument("library", type=Path)
+    parser.add_argument("libdir", type=Path)
     parser.add_argument("--libav", type=Path)
     parser.add_argument("--release", action="store_true", help="fail where the terms of a library are not in the table")
     arguments = parser.parse_args()
     table = tomllib.loads(Path(__file__).with_name("licences.toml").read_text())
     wheel = Wheel(arguments.wheel)
-    components = libraries.components(wheel.libraries(), arguments.library, arguments.libav, table["packages"])
+    components = libraries.components(wheel.libraries(), arguments.libdir, arguments.libav, table["packages"])
     if arguments.release:
         check_release(components)
     components += [*crates.components(table), crates.rust()]

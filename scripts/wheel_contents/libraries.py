@@ -17,6 +17,8 @@ from component import Component, Missing
 COMMON = Path("/usr/share/common-licenses")
 #: The terms of a package that the table does not name: those of its copyright file.
 UNNAMED = "LicenseRef-Debian-Copyright"
+#: What the compiled half is linked with. Everything else in a wheel is there because of these.
+LIBAV = ("avcodec", "avfilter", "avformat", "avutil", "postproc", "swresample", "swscale")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,12 @@ class Package:
     source_version: str
 
 
-def linked(library: Path, libav: Path | None) -> dict[str, Path]:
-    """What the loader finds for a library, by soname."""
-    environment = {**os.environ, "LC_ALL": "C"}
-    if libav:
-        environment["LD_LIBRARY_PATH"] = str(libav / "lib")
-    text = subprocess.run(["ldd", library], env=environment, capture_output=True, text=True, check=True).stdout
-    return {name: Path(path) for name, path in re.findall(r"^\s*(\S+) => (/\S+)", text, re.MULTILINE)}
+def linked(folder: Path) -> dict[str, Path]:
+    """Libav's libraries in a folder and what the loader finds for them, by soname."""
+    own = {file.name: file for name in LIBAV for file in folder.glob(f"lib{name}.so.*")}
+    environment = {**os.environ, "LC_ALL": "C", "LD_LIBRARY_PATH": str(folder)}
+    text = subprocess.run(["ldd", *own.values()], env=environment, capture_output=True, text=True, check=True).stdout
+    return {name: Path(path) for name, path in re.findall(r"^\s*(\S+) => (/\S+)", text, re.MULTILINE)} | own
 
 
 def originals(bundled: Iterable[str], found: Mapping[str, Path]) -> dict[str, Path]:
@@ -133,9 +134,9 @@ def _own_libav(libav: Path, files: Iterable[str], terms: Mapping[str, str]) -> C
     )
 
 
-def components(bundled: Iterable[str], library: Path, libav: Path | None, terms: Mapping[str, str]) -> list[Component]:
+def components(bundled: Iterable[str], folder: Path, libav: Path | None, terms: Mapping[str, str]) -> list[Component]:
     """Everything in the wheel's folder of libraries, by package."""
-    paths = originals(bundled, linked(library, libav))
+    paths = originals(bundled, linked(folder))
     own = {file for file, path in paths.items() if libav and path.is_relative_to(libav)}
     owner = owners({path for file, path in paths.items() if file not in own})
     files = defaultdict(list)
