@@ -320,16 +320,27 @@ impl Store {
     /// The store failed. The same call again goes on.
     pub async fn delete_task(&self, video: &VideoKey) -> StoreResult<usize> {
         let found = self.task_objects(video).await?;
-        let mut derived = Vec::with_capacity(found.len());
-        for (key, object) in &found {
-            if key.part() != Part::Source {
-                derived.push(object.key.clone());
-            }
-        }
-        let deletions = futures_util::stream::iter(derived).map(|key| self.delete_text(key));
-        deletions.buffer_unordered(DELETIONS).try_collect::<Vec<()>>().await?;
+        self.delete_derived(&found).await?;
         self.delete(&video.source()).await?;
         Ok(found.len())
+    }
+
+    /// Deletes all objects of a task but its source. Says how many there were; none is no error.
+    ///
+    /// # Errors
+    /// The store failed. The same call again goes on.
+    pub async fn delete_results(&self, video: &VideoKey) -> StoreResult<usize> {
+        self.delete_derived(&self.task_objects(video).await?).await
+    }
+
+    /// Deletes those of a task's objects that were made of its source.
+    async fn delete_derived(&self, found: &[(ObjectKey, StoredObject)]) -> StoreResult<usize> {
+        let derived = found.iter().filter(|(key, _)| key.part() != Part::Source);
+        let derived: Vec<String> = derived.map(|(_, object)| object.key.clone()).collect();
+        let count = derived.len();
+        let deletions = futures_util::stream::iter(derived).map(|key| self.delete_text(key));
+        deletions.buffer_unordered(DELETIONS).try_collect::<Vec<()>>().await?;
+        Ok(count)
     }
 
     async fn list(&self, prefix: &str) -> StoreResult<Vec<StoredObject>> {

@@ -33,8 +33,8 @@ pub use records::{
     Queue, TaskFilter, TaskId, TaskJob, TaskPlan, TaskProgress, TaskRecord, Work, WorkId, WorkProgress,
 };
 pub use service::{
-    ErrorKind, Event, Figures, Presigned, SOURCE_CACHE, Service, ServiceOptions, StartRequest, TaskError, TaskResult,
-    TaskView,
+    CheckRequest, CheckedPart, ErrorKind, Event, Figures, Presigned, Problem, SOURCE_CACHE, Service, ServiceOptions,
+    StartRequest, TaskError, TaskResult, TaskView,
 };
 pub use sqlite::{Recovery, SqliteLedger};
 pub use state::{TaskState, WorkState};

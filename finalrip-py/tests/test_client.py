@@ -133,6 +133,122 @@ def test_a_download_that_fails_says_why_and_leaves_nothing(client: finalrip.Clie
     client.clear("down.mp4")
 
 
+def sent(told: list[object]) -> int:
+    """Bytes that were uploaded, as far as was told before the task was."""
+    first_status = next((at for at, one in enumerate(told) if isinstance(one, finalrip.TaskStatus)), len(told))
+    return max((one.bytes for one in told[:first_status] if isinstance(one, finalrip.Transfer)), default=0)
+
+
+def test_script_and_command_are_checked_before_the_upload(client: finalrip.Client, tmp_path: Path) -> None:
+    video, told = tmp_path / "checked.mp4", list[object]()
+    video.symlink_to(BUNNY)
+    for script, command, reason in [
+        (SCRIPT, "-c:v libx264 -crff 3", "encode command: .*-crff"),
+        ("import os\nx = (\n", FAST, "script, line 2: .*never closed"),
+        ("\n", FAST, "script: it is empty"),
+        ("x = 1\ny = )\n", "-c:v libx266", "libx266.*; script, line 2|script, line 2.*libx266"),
+    ]:
+        with pytest.raises(finalrip.ServerError, match=f"(?s)refused: .*{reason}"):
+            client.submit(video, script, command, progress=told.append)
+    assert told == [] and client.tasks() == [] and not client._presigned("checked.mp4")["exist"]
+    assert client.check(SCRIPT, FAST, "checked.mp4") == ()
+    assert [problem.field for problem in client.check(SCRIPT, FAST, "../x")] == ["video_key"]
+    with pytest.raises(finalrip.SourceError):
+        client.submit(tmp_path / "nothing.mkv", SCRIPT, FAST)
+    with pytest.raises(finalrip.SettingError, match="queue cannot be 'later'"):
+        client.start("checked.mp4", SCRIPT, FAST, queue="later")  # type: ignore[arg-type]
+
+
+def test_the_same_video_is_submitted_again_without_another_upload(
+    client: finalrip.Client, tmp_path: Path, hashes: Callable[[Path], list[str]]
+) -> None:
+    video = tmp_path / "again.mp4"
+    video.symlink_to(BUNNY)
+    first: list[object] = []
+    result = client.submit(video, SCRIPT, FAST, progress=first.append)
+    bits = result.read_bytes()
+    assert sent(first) == BUNNY.stat().st_size
+    # The same work is not done again.
+    same: list[object] = []
+    made = client.status("again.mp4").create_at
+    assert client.submit(video, SCRIPT, FAST, progress=same.append).read_bytes() == bits
+    assert sent(same) == 0 and client.status("again.mp4").create_at == made
+    # Other work is done, of the video that is there.
+    other: list[object] = []
+    client.submit(video, SCRIPT.replace("[:40]", "[:20]"), FAST, progress=other.append)
+    assert len(hashes(result)) == 20 and sent(other) == 0
+    # A task that failed, before it had clips and afterwards.
+    with pytest.raises(finalrip.ServerError, match="on purpose"):
+        client.submit(video, "raise ValueError('on purpose')\n", FAST)
+    mended: list[object] = []
+    client.submit(video, SCRIPT, FAST, progress=mended.append)
+    assert len(hashes(result)) == 40 and sent(mended) == 0
+    client.clear("again.mp4", keep_source=True)
+    assert client.tasks() == [] and client._presigned("again.mp4")["exist"]
+    cleared: list[object] = []
+    client.submit(video, SCRIPT, FAST, progress=cleared.append)
+    assert sent(cleared) == 0
+    client.clear("again.mp4")
+    assert not client._presigned("again.mp4")["exist"]
+
+
+def test_a_task_that_was_left_or_failed_is_taken_up(client: finalrip.Client, tmp_path: Path) -> None:
+    video = tmp_path / "taken-up.mp4"
+    video.symlink_to(BUNNY)
+    slow = SCRIPT.replace("clip.resize", "import time\nclip = clip.std.FrameEval(lambda n, clip=clip: time.sleep(0.05) or clip)\nclip.resize")
+    token = finalrip.CancelToken()
+
+    def leave(told: object) -> None:
+        if isinstance(told, finalrip.TaskStatus) and told.status == "running":
+            token.cancel()
+
+    with pytest.raises(finalrip.Cancelled):
+        client.submit(video, slow, FAST, progress=leave, cancel=token)
+    with pytest.raises(finalrip.ServerError, match="running with another script or command"):
+        client.submit(video, SCRIPT, FAST)
+    told: list[object] = []
+    client.submit(video, slow, FAST, progress=told.append)
+    assert sent(told) == 0
+    failing = SCRIPT + "def fail(n):\n    raise ValueError('later')\nclip.std.FrameEval(fail).set_output()\n"
+    with pytest.raises(finalrip.ServerError, match="later"):
+        client.submit(video, failing, FAST)
+    with pytest.raises(finalrip.ServerError, match="later"):
+        client.submit(video, failing, FAST, progress=told.append)
+    assert sent(told) == 0
+    client.clear("taken-up.mp4")
+
+
+def test_another_video_of_the_same_size_is_told_apart(client: finalrip.Client, tmp_path: Path) -> None:
+    client.upload(BUNNY, "size.mp4")
+    changed = bytearray(BUNNY.read_bytes())
+    changed[-5] ^= 1
+    (tmp_path / "size.mp4").write_bytes(changed)
+    with pytest.raises(finalrip.ServerError, match="another video than .* of the same size"):
+        client.submit(tmp_path / "size.mp4", SCRIPT, FAST)
+    client.clear("size.mp4")
+
+
+class _Older(finalrip.Client):
+    """A client of a server that has no route for checks."""
+
+    def check(self, script: object, command: object, key: str | None = None) -> tuple[finalrip.Problem, ...]:
+        self._call("POST", "/api/v1/task/no-such-route", {})
+        raise AssertionError("there is no such route")
+
+
+def test_a_server_that_cannot_check_is_used_as_before(client: finalrip.Client, tmp_path: Path) -> None:
+    older = _Older(client._base, client._token)
+    video = tmp_path / "older.mp4"
+    video.symlink_to(BUNNY)
+    with pytest.raises(finalrip.ServerError, match="-crff"):
+        older.submit(video, SCRIPT, "-c:v libx264 -crff 3")
+    told: list[object] = []
+    assert older.submit(video, SCRIPT, FAST, progress=told.append).is_file() and sent(told) == 0
+    with pytest.raises(finalrip.ServerError, match="already exists"):
+        older.submit(video, SCRIPT.replace("[:40]", "[:20]"), FAST)
+    client.clear("older.mp4")
+
+
 class _Wrong(BaseHTTPRequestHandler):
     """What stands in the server's place and is none."""
 

@@ -174,6 +174,7 @@ impl App {
             Action::Clear => self.clear(call).await,
             Action::List => self.list(call).await,
             Action::Cancel => self.cancel(call).await,
+            Action::Check => self.check(call).await,
             Action::Events => self.events(call).await,
             Action::Clip => self.clip(call, has_token).await,
             Action::Ping | Action::Health => Ok(wire::done()),

@@ -59,6 +59,7 @@ pub(crate) enum Action {
     Clear,
     List,
     Cancel,
+    Check,
     Events,
     Clip,
     GetObject,
@@ -81,7 +82,7 @@ const fn other(method: Method, path: &'static str, access: Access, action: Actio
 }
 
 /// Every route.
-pub static ROUTES: [Route; 18] = [
+pub static ROUTES: [Route; 19] = [
     document(Method::GET, "/api/v1/task/oss/presigned", Action::Presigned),
     document(Method::POST, "/api/v1/task/new", Action::New),
     document(Method::POST, "/api/v1/task/start", Action::Start),
@@ -91,6 +92,7 @@ pub static ROUTES: [Route; 18] = [
     document(Method::POST, "/api/v1/task/clear", Action::Clear),
     document(Method::GET, "/api/v1/task/list", Action::List),
     other(Method::POST, "/api/v1/task/cancel", Access::Token, Action::Cancel),
+    other(Method::POST, "/api/v1/task/check", Access::Token, Action::Check),
     other(Method::GET, "/api/v1/task/events", Access::Token, Action::Events),
     other(Method::GET, "/api/v1/task/clip", Access::TokenOrLink, Action::Clip),
     other(Method::GET, "/", Access::Token, Action::Ping),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use finalrip_core::store::{Access, VideoKey};
-use finalrip_core::task::{Overrides, Queue, StartRequest, TaskResult, TaskView, WorkState};
+use finalrip_core::task::{CheckRequest, Overrides, Queue, StartRequest, TaskResult, TaskView, WorkState};
 use serde::Serialize;
 use tracing::Instrument;
 
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::request::Call;
-use crate::wire::{self, Answer, Clip, Figures, Progress, Task};
+use crate::wire::{self, Answer, Checked, Clip, Figures, Progress, Task};
 
 /// The least number of minutes that is taken for a time limit.
 const LEAST_MINUTES: i64 = 2;
@@ -55,6 +55,18 @@ impl App {
         Ok(wire::done())
     }
 
+    /// What a start would be refused for, before anything is uploaded. Nothing is changed, and no task is needed.
+    pub(crate) async fn check(&self, call: Call) -> Result<Answer, Failure> {
+        let fields = call.form(&self.config.limits).await?;
+        let request = CheckRequest {
+            script: fields.text("script")?.map(script),
+            command: fields.text("encode_param")?.map(|text| text.trim_end().to_owned()),
+            video: fields.text("video_key")?.map(ToOwned::to_owned),
+        };
+        let problems = self.service.examine(request).await?;
+        Ok(wire::with(Checked { errors: problems.iter().map(wire::Problem::new).collect() }))
+    }
+
     pub(crate) async fn retry_encode(&self, call: Call) -> Result<Answer, Failure> {
         let fields = call.form(&self.config.limits).await?;
         let (service, video, index) = (self.service.clone(), video_key(&fields)?, fields.index()?);
@@ -89,7 +101,11 @@ impl App {
     pub(crate) async fn clear(&self, call: Call) -> Result<Answer, Failure> {
         let fields = call.form(&self.config.limits).await?;
         let (service, video) = (self.service.clone(), video_key(&fields)?);
-        to_the_end(async move { service.clear(&video).await }).await?;
+        let keeps = fields.flag("keep_source")?.unwrap_or(false);
+        to_the_end(
+            async move { if keeps { service.clear_results(&video).await } else { service.clear(&video).await } },
+        )
+        .await?;
         Ok(wire::done())
     }
 

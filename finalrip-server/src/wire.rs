@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use finalrip_core::store::{ObjectKey, VideoKey};
-use finalrip_core::task::{ClipProgress, TaskProgress, TaskRecord, TaskState, WorkState};
+use finalrip_core::task::{CheckedPart, ClipProgress, TaskProgress, TaskRecord, TaskState, WorkState};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -151,6 +151,32 @@ impl<'a> Task<'a> {
             create_at: task.created_at.div_euclid(1000),
             error: reason(task),
         }
+    }
+}
+
+/// What was found wrong with a script, a command and a key.
+#[derive(Serialize)]
+pub(crate) struct Checked<'a> {
+    pub(crate) errors: Vec<Problem<'a>>,
+}
+
+/// One thing that is wrong.
+#[derive(Serialize)]
+pub(crate) struct Problem<'a> {
+    field: &'static str,
+    message: &'a str,
+    line: Option<u32>,
+}
+
+impl<'a> Problem<'a> {
+    /// A problem under the name of the field that it is in.
+    pub(crate) fn new(problem: &'a finalrip_core::task::Problem) -> Self {
+        let field = match problem.part {
+            CheckedPart::Script => "script",
+            CheckedPart::Command => "encode_param",
+            CheckedPart::Video => "video_key",
+        };
+        Self { field, message: &problem.message, line: problem.line }
     }
 }
 

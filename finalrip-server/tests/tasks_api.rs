@@ -411,6 +411,53 @@ async fn every_refusal_says_what_clients_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_what_a_start_would_be_refused_for_and_changes_nothing() {
+    let live = Live::start().await;
+    live.completed("done.mkv", 1).await;
+    let (script, command) = (("script", SCRIPT), ("encode_param", COMMAND));
+    for fields in [&[script, command][..], &[script, command, ("video_key", "new.mkv")], &[script], &[command], &[]] {
+        assert_eq!(live.post("check", fields).await.data(), json!({"errors": []}), "{fields:?}");
+    }
+    for (fields, field, line, part) in [
+        (&[("script", "a = 1\nx = (\n"), command][..], "script", json!(2), "never closed"),
+        (&[("script", "import os\r\n\r\n  x = 1\r\n"), command], "script", json!(3), "IndentationError"),
+        (&[("script", " \n"), command], "script", Value::Null, "it is empty"),
+        (&[script, ("encode_param", "-c:v libx264 -crff 3")], "encode_param", Value::Null, "-crff"),
+        (&[script, ("encode_param", "-c:v libx264\n-crf 3")], "encode_param", Value::Null, "line break"),
+        (&[script, ("encode_param", "rm -rf /")], "encode_param", Value::Null, "rm"),
+        (&[script, command, ("video_key", "../x.mkv")], "video_key", Value::Null, "`..`"),
+        (&[script, command, ("video_key", "done.mkv-Encoded.mkv")], "video_key", Value::Null, "belongs to the task"),
+    ] {
+        let data = live.post("check", fields).await.data();
+        let errors = data["errors"].as_array().unwrap();
+        assert_eq!((errors.len(), &errors[0]["field"], &errors[0]["line"]), (1, &json!(field), &line), "{data}");
+        assert!(errors[0]["message"].as_str().unwrap().contains(part), "{data}");
+    }
+    let all = [("script", "("), ("encode_param", "-c:v libx266"), ("video_key", "../x.mkv")];
+    assert_eq!(live.post("check", &all).await.data()["errors"].as_array().unwrap().len(), 3);
+    assert_eq!(live.post("check", &[script, script]).await.refusal(400), "`script` is there twice");
+    assert_eq!(live.ledger.list(TaskFilter::states(TaskState::ALL)).await.unwrap().len(), 1, "no task was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_can_be_deleted_without_its_source() {
+    let live = Live::start().await;
+    live.completed("kept.mkv", 2).await;
+    live.post("clear", &[("video_key", "kept.mkv"), ("keep_source", "perhaps")]).await.refusal(200);
+    live.post("clear", &[("video_key", "kept.mkv"), ("keep_source", "true")]).await.ok();
+    let gone = live.about("progress", "kept.mkv").await.refusal(200);
+    assert_eq!(gone, "Task not found, please check the video key");
+    assert_eq!(live.about("oss/presigned", "kept.mkv").await.data()["exist"], true, "the source stays");
+    live.post("new", &[("video_key", "kept.mkv")]).await.ok();
+    live.post("clear", &[("video_key", "kept.mkv"), ("keep_source", "0")]).await.ok();
+    assert_eq!(live.about("oss/presigned", "kept.mkv").await.data()["exist"], false, "the source went with it");
+    assert_eq!(
+        live.post("clear", &[("video_key", "none.mkv"), ("keep_source", "1")]).await.refusal(200),
+        "Task not found, please check the video key"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retries_take_what_is_new_and_leave_the_rest() {
     let live = Live::start().await;
     let key = "a.mkv";

@@ -48,6 +48,8 @@ pub use confine::Confined;
 pub use launch::sweep_scratch;
 pub use taken::Taken;
 
+pub(super) use orders::for_result;
+
 /// How long an encoder process may take to be ready for orders. It loads libav, and nothing else, in that time.
 const START: Duration = Duration::from_secs(60);
 

@@ -13,9 +13,10 @@ mod running;
 mod sources;
 mod worker;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -24,7 +25,7 @@ use tokio::time::sleep;
 
 pub use error::{ErrorKind, TaskError, TaskResult};
 pub use follow::Event;
-pub use requests::{Presigned, StartRequest, TaskView};
+pub use requests::{CheckRequest, CheckedPart, Presigned, Problem, StartRequest, TaskView};
 
 use self::clip::Cuts;
 use self::running::Running;
@@ -119,6 +120,8 @@ struct Inner {
     cutters: Semaphore,
     /// Held while the objects of a cleared task are deleted.
     clearing: tokio::sync::Mutex<()>,
+    /// Tasks whose source stays when they are cleared.
+    keeping: Mutex<HashSet<TaskId>>,
     stored: AtomicU64,
     fetched: AtomicU64,
 }
@@ -179,6 +182,7 @@ impl Service {
             helpers: Arc::new(Semaphore::new(HELPERS)),
             cutters: Semaphore::new(HELPERS),
             clearing: tokio::sync::Mutex::default(),
+            keeping: Mutex::default(),
             stored: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             options,
@@ -318,12 +322,19 @@ impl Inner {
             Ok(_) | Err(LedgerError::UnknownTask) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.store.delete_task(video).await?;
+        let keeps = self.keeping.lock().unwrap_or_else(PoisonError::into_inner).contains(&task);
+        if keeps {
+            self.store.delete_results(video).await?;
+        } else {
+            self.store.delete_task(video).await?;
+        }
         // A folder that cannot be removed is tried again later; the task is none the less gone.
         if let Err(error) = self.sources.forget(video) {
             tracing::error!(key = video.as_str(), "{}", chain(&error));
         }
-        Ok(self.ledger.forget(task).await?)
+        self.ledger.forget(task).await?;
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
+        Ok(())
     }
 
     /// Finishes what a process that was killed, or a store that did not answer, left half done; `false` when something of

@@ -177,11 +177,11 @@ impl Bench {
 
 impl Rig {
     fn stages(&self) -> Result<Stages, Error> {
-        let mut command = EncodeCommand::parse(&self.command)?;
-        if let Some(format) = command.format.replace("matroska".to_owned()).filter(|format| format != "matroska") {
+        let command = EncodeCommand::parse(&self.command)?;
+        if let Some(format) = command.format().filter(|format| *format != "matroska") {
             tracing::warn!("the result is Matroska: -f {format} and its options are passed over");
-            command.muxer_options.clear();
         }
+        let command = for_result(&command);
         let options = RipOptions {
             workers: Some(self.workers.max(1)),
             slice: self.slice,
@@ -193,6 +193,15 @@ impl Rig {
         };
         Rip::new(Script::from_text(&self.script), command, &self.output).source(&self.source).options(options).stages()
     }
+}
+
+/// The command as it makes a result, which is Matroska.
+pub(in crate::task) fn for_result(command: &EncodeCommand) -> EncodeCommand {
+    let mut command = command.clone();
+    if command.format.replace("matroska".to_owned()).is_some_and(|format| format != "matroska") {
+        command.muxer_options.clear();
+    }
+    command
 }
 
 fn check(text: &str) -> Outcome<()> {

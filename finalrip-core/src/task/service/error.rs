@@ -30,6 +30,10 @@ pub enum TaskError {
     #[error("encode command: {0}")]
     Command(#[from] CommandError),
 
+    /// The encode command means something, but makes nothing that a result can hold.
+    #[error("encode command: {0}")]
+    Unencodable(String),
+
     /// The script is not Python.
     #[error("script: {0}")]
     Script(String),
@@ -120,9 +124,8 @@ impl TaskError {
             Self::Store(error) => store_kind(error),
             Self::NoSource => ErrorKind::NotFound,
             Self::KeyTaken { .. } | Self::SourceInUse { .. } => ErrorKind::Conflict,
-            Self::Key(_) | Self::Command(_) | Self::Script(_) | Self::Setting { .. } | Self::Uncuttable(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Key(_) | Self::Command(_) | Self::Unencodable(_) | Self::Script(_) => ErrorKind::Invalid,
+            Self::Setting { .. } | Self::Uncuttable(_) => ErrorKind::Invalid,
             Self::Process(_) | Self::Folder { .. } => ErrorKind::Internal,
         }
     }

@@ -1,14 +1,17 @@
 //! What clients ask for.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::error::{TaskError, TaskResult};
+use super::error::{ErrorKind, TaskError, TaskResult};
 use super::{Inner, Service};
 use crate::encoder::command::EncodeCommand;
+use crate::error::Error;
+use crate::rip::Rip;
+use crate::script::Script;
 use crate::store::{Access, VideoKey};
 use crate::task::error::LedgerError;
-use crate::task::process::{EncoderProcess, Order, ProcessError, Scope};
+use crate::task::process::{EncoderProcess, Order, ProcessError, Scope, for_result};
 use crate::task::records::{Overrides, Queue, TaskFilter, TaskJob, TaskProgress, TaskRecord};
 use crate::task::state::TaskState;
 
@@ -34,6 +37,39 @@ pub struct StartRequest {
     pub timeout: Option<Duration>,
     /// Where its work waits.
     pub queue: Queue,
+}
+
+/// What a client wants to know before it uploads: each part is looked at if it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// The VapourSynth script.
+    pub script: Option<String>,
+    /// The encode command.
+    pub command: Option<String>,
+    /// The key that the source is to have.
+    pub video: Option<String>,
+}
+
+/// Something that a task would be refused for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which part of the request it is in.
+    pub part: CheckedPart,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// The line of the script, from 1, where Python names one.
+    pub line: Option<u32>,
+}
+
+/// A part of a [`CheckRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckedPart {
+    /// The script.
+    Script,
+    /// The encode command.
+    Command,
+    /// The source's key.
+    Video,
 }
 
 /// A link for an upload.
@@ -100,6 +136,36 @@ impl Service {
         Ok(self.0.ledger.start(video, TaskJob { script, command, slice, timeout, queue }).await?)
     }
 
+    /// Looks for what a task would be refused for, without one: the script is compiled, the command parsed and its encoder looked
+    /// up in front of the container that results have; neither is run. Gives nothing where all is well.
+    ///
+    /// # Errors
+    /// What keeps it from being found out: no process can be started, the ledger failed.
+    pub async fn examine(&self, request: CheckRequest) -> TaskResult<Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Some(video) = &request.video
+            && let Err(error) = self.check_key(video).await
+        {
+            problems.push(problem(CheckedPart::Video, error)?);
+        }
+        if let Some(command) = &request.command
+            && let Err(error) = self.0.check_command(command)
+        {
+            problems.push(problem(CheckedPart::Command, error)?);
+        }
+        if let Some(script) = &request.script
+            && let Err(error) = self.check(Some(script), None).await
+        {
+            problems.push(problem(CheckedPart::Script, error)?);
+        }
+        Ok(problems)
+    }
+
+    /// Whether a source may have this key, whatever becomes of it.
+    async fn check_key(&self, video: &str) -> TaskResult<()> {
+        self.refuse_taken(&VideoKey::new(video)?).await
+    }
+
     /// Encodes one clip once more; what runs of it is stopped. When all clips are complete again, they are merged again.
     ///
     /// # Errors
@@ -137,7 +203,27 @@ impl Service {
     /// [`LedgerError::UnknownTask`]; the store failed.
     pub async fn clear(&self, video: &str) -> TaskResult<()> {
         let task = self.0.ledger.clear(video).await?;
+        // Whoever wants the source gone as well has the last word.
+        self.0.keeping.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
         self.0.finish_clearing(&VideoKey::new(video)?, task).await
+    }
+
+    /// As [`Service::clear`], but the source stays: another task can be made of it. That is remembered as long as the service
+    /// runs; one that dies before the task is gone deletes the source too.
+    ///
+    /// # Errors
+    /// As [`Service::clear`].
+    pub async fn clear_results(&self, video: &str) -> TaskResult<()> {
+        let key = VideoKey::new(video)?;
+        let task = self.0.ledger.task(video).await?;
+        if task.state != TaskState::Clearing {
+            self.0.keeping.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id);
+        }
+        let cleared = self.0.ledger.clear(video).await;
+        if cleared.is_err() {
+            self.0.keeping.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.id);
+        }
+        self.0.finish_clearing(&key, cleared?).await
     }
 
     /// A task, its clips, and the sizes of its files.
@@ -200,8 +286,7 @@ impl Service {
 
     /// Checks what can be checked without running anything.
     async fn check(&self, script: Option<&str>, command: Option<&str>) -> TaskResult<()> {
-        let command = command.map(EncodeCommand::parse).transpose()?;
-        command.map_or(Ok(()), |command| command.streams.check_for_rip())?;
+        command.map(|command| self.0.check_command(command)).transpose()?;
         let Some(script) = script else { return Ok(()) };
         if script.trim().is_empty() {
             return Err(TaskError::Script("it is empty".to_owned()));
@@ -216,6 +301,20 @@ impl Inner {
         let source_bytes = self.store.head(&video.source()).await?.map(|object| object.size);
         let result_bytes = progress.task.result_bytes;
         Ok(TaskView { progress, source_bytes, result_bytes })
+    }
+
+    /// Checks a command as far as that goes without a frame.
+    fn check_command(&self, text: &str) -> TaskResult<()> {
+        let command = EncodeCommand::parse(text)?;
+        command.streams.check_for_rip()?;
+        let command = for_result(&command);
+        let rip = Rip::new(Script::from_text(""), command, self.options.data.join("result.mkv"));
+        match rip.stages() {
+            Ok(_) => Ok(()),
+            // Where this server keeps what is nobody's business.
+            Err(Error::Output { reason, .. }) => Err(TaskError::Unencodable(reason)),
+            Err(error) => Err(TaskError::Unencodable(error.to_string())),
+        }
     }
 
     /// Compiles a script in a process of its own.
@@ -238,5 +337,35 @@ impl Inner {
             Ok(Err(error)) => Err(TaskError::Process(error.into_failure().reason)),
             Err(_) => Err(TaskError::Script(format!("it does not compile within {} s", COMPILATION.as_secs()))),
         }
+    }
+}
+
+/// What a client has to mend; anything else is an error still.
+fn problem(part: CheckedPart, error: TaskError) -> TaskResult<Problem> {
+    let message = match &error {
+        TaskError::Command(error) => error.to_string(),
+        TaskError::Script(reason) | TaskError::Unencodable(reason) => reason.clone(),
+        error if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Conflict) => error.to_string(),
+        _ => return Err(error),
+    };
+    let line = if part == CheckedPart::Script { script_line(&message) } else { None };
+    Ok(Problem { part, message, line })
+}
+
+/// The line that Python names in what it says of a script.
+fn script_line(message: &str) -> Option<u32> {
+    let (_, rest) = message.split_once("File \"<string>\", line ")?;
+    rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::script_line;
+
+    #[test]
+    fn the_line_of_a_script_is_found_in_pythons_words() {
+        assert_eq!(script_line("no:\n  File \"<string>\", line 12\n    x = (\nSyntaxError: ..."), Some(12));
+        assert_eq!(script_line("it is empty"), None);
+        assert_eq!(script_line("File \"<string>\", line "), None);
     }
 }
