@@ -86,6 +86,7 @@ fn files_in_parameters_are_refused_and_not_made() {
         "-c:v libx264 -x264-params stats=FILE",
         "-c:v libx264 -x264-params dump-yuv=FILE",
         "-c:v libx264 -x264-params dump_yuv=FILE",
+        "-c:v libx264 -x264-params nodump-yuv=0",
         "-c:v libx264 -x264-params cqm=FILE",
         "-c:v libx264 -x264opts crf=20:dump-yuv=FILE",
         "-c:v libx264 -x264-params opencl-clbin=FILE",

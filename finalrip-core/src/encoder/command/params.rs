@@ -101,7 +101,7 @@ impl Param<'_> {
     pub(super) fn meaning(&self) -> (String, bool) {
         let name = self.key.replace('_', "-");
         let is_off = ["0", "false", "no"].contains(&self.bare_value());
-        match name.strip_prefix("no-") {
+        match name.strip_prefix("no-").or_else(|| name.strip_prefix("no")) {
             Some(rest) => (rest.to_owned(), !is_off),
             None => (name, is_off),
         }
@@ -161,6 +161,7 @@ mod tests {
             ("sao=1", "sao", false),
             ("sao=0", "sao", true),
             ("no-sao=1", "sao", true),
+            ("nosao=1", "sao", true),
             ("no_sao=0", "sao", false),
             ("frame_dup==false", "frame-dup", true),
             ("qp=30", "qp", false),

@@ -227,6 +227,7 @@ fn what_crashes_the_library_is_refused_in_both_dialects() {
         "x265 --no-copy-pic -",
         "-c:v libx265 -x265-params frame-dup=1",
         "-c:v libx265 -x265-params no_frame_dup=0",
+        "-c:v libx265 -x265-params nocopy-pic=1",
         "-c:v libx265 -x265-params dup-threshold=50",
         "-c:v libx265 -x265-params copy-pic=0",
         "-c:v libx265 -x265-params ctu-info=2",
