@@ -70,7 +70,15 @@ struct Shuffled {
 
 impl Shuffled {
     fn new(group: usize) -> Self {
-        let info = ClipInfo { format: FORMAT, width: 2, height: 2, frames: FRAMES, frame_rate: None, threads: group };
+        let info = ClipInfo {
+            format: FORMAT,
+            width: 2,
+            height: 2,
+            frames: FRAMES,
+            frame_rate: None,
+            alpha: false,
+            threads: group,
+        };
         let owner: Arc<[u8]> = vec![0; 16].into();
         let plane = Plane { data: owner.as_ptr(), stride: 2, height: 2 };
         // SAFETY: the owner holds 16 bytes, more than a plane's 4, and nobody changes them.

@@ -13,10 +13,10 @@ mod common;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use common::{Work, clock};
-use finalrip_core::{Options, Progress, Report};
+use finalrip_core::{Options, Output, Progress, Report};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Encode the output of a VapourSynth script, in one process.
@@ -25,7 +25,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 struct Arguments {
     #[command(flatten)]
     work: Work,
-    /// Print the report as one JSON object on standard output, and no progress.
+    /// Print the report as one JSON object on standard output, and no progress. When the file goes there, on standard error.
     #[arg(long)]
     json: bool,
 }
@@ -49,7 +49,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         ..Options::default()
     };
     let bar = progress_bar(arguments.json);
-    let report = finalrip_core::encode(&script, &command, work.output(), &options, |progress| show(&bar, progress));
+    let output = if work.is_stdout() {
+        Output::stdout().context("standard output cannot be used")?
+    } else {
+        work.output().into()
+    };
+    let report = finalrip_core::encode(&script, &command, output, &options, |progress| show(&bar, progress));
     bar.finish_and_clear();
     tell(&report?, arguments.json)
 }

@@ -12,10 +12,13 @@
 mod common;
 #[path = "rip/show.rs"]
 mod show;
+#[path = "rip/stdout.rs"]
+mod stdout;
 #[path = "rip/summary.rs"]
 mod summary;
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +27,7 @@ use common::Work;
 use finalrip_core::{ChunkLength, Environments, Error, FrameRange, Rip, RipOptions};
 use indicatif::MultiProgress;
 use show::Show;
+use stdout::ToStdout;
 
 /// Rip a video: encode a VapourSynth script's output in chunks, and merge it with everything else that its source has.
 ///
@@ -37,6 +41,10 @@ struct Arguments {
     chunks: Chunks,
     #[command(flatten)]
     merge: Merge,
+    /// Where a rip to standard output keeps what is finished, so that the same command goes on (default: a temporary folder,
+    /// which is removed).
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
     /// Print the plan and do nothing.
     #[arg(long)]
     plan_only: bool,
@@ -104,8 +112,9 @@ fn main() -> ExitCode {
     let bars = MultiProgress::new();
     let log = bars.clone();
     common::start_log(move || AboveBars(log.clone()));
-    let ended = run(&arguments, bars);
-    let hint = ended.as_ref().err().and_then(|error| hint(&arguments, error));
+    let mut state = None;
+    let ended = run(&arguments, bars, &mut state);
+    let hint = ended.as_ref().err().and_then(|error| hint(state.as_deref(), error));
     let code = common::ending(ended);
     if let Some(hint) = hint {
         eprintln!("{hint}");
@@ -113,14 +122,17 @@ fn main() -> ExitCode {
     code
 }
 
-fn run(arguments: &Arguments, bars: MultiProgress) -> Result<()> {
+fn run(arguments: &Arguments, bars: MultiProgress, state: &mut Option<PathBuf>) -> Result<()> {
     let work = &arguments.work;
     let (command, script) = (work.command()?, work.script());
     let options = options(arguments, work.range(&script)?)?;
-    let rip = Rip::new(script, command, work.output()).options(options);
     if arguments.plan_only {
-        return print_plan(&rip, arguments.json);
+        return print_plan(&Rip::new(script, command, work.output()).options(options), arguments.json);
     }
+    let to_stdout = work.is_stdout().then(|| ToStdout::begin(arguments.state.as_deref())).transpose()?;
+    let output = to_stdout.as_ref().map_or(work.output(), ToStdout::output);
+    let rip = Rip::new(script, command, output).options(options);
+    *state = Some(rip.state_folder());
     let mut show = Show::new(arguments.json, bars);
     let ended = rip.run(|event| show.event(event));
     show.end();
@@ -128,7 +140,7 @@ fn run(arguments: &Arguments, bars: MultiProgress) -> Result<()> {
     if !arguments.json {
         print!("{}", summary::Summary(&report));
     }
-    Ok(())
+    to_stdout.map_or(Ok(()), ToStdout::end)
 }
 
 fn options(arguments: &Arguments, range: Option<FrameRange>) -> Result<RipOptions> {
@@ -170,13 +182,10 @@ fn print_plan(rip: &Rip, json: bool) -> Result<()> {
 }
 
 /// What a failed rip leaves, and how to go on.
-fn hint(arguments: &Arguments, error: &anyhow::Error) -> Option<String> {
-    let mut name = arguments.work.output().file_name()?.to_owned();
-    name.push(".finalrip");
-    let state = arguments.work.output().with_file_name(name);
+fn hint(state: Option<&Path>, error: &anyhow::Error) -> Option<String> {
     let busy = matches!(error.downcast_ref(), Some(Error::Busy { .. }));
-    (!busy && state.is_dir())
-        .then(|| format!("What is finished is kept in {}; the same command goes on from there.", state.display()))
+    let state = state.filter(|state| !busy && state.is_dir())?;
+    Some(format!("What is finished is kept in {}; the same command goes on from there.", state.display()))
 }
 
 /// Standard error for the log: what is written appears above the progress bars, if there are any.

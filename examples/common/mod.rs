@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Work {
     /// The script: a .vpy file.
     script: PathBuf,
-    /// The file to write; its extension names the container.
+    /// The file to write; its extension names the container. `-` is standard output; the command then says -f.
     output: PathBuf,
     /// The encode command, such as "ffmpeg -i - -c:v libx265 -crf 16" or "x265 --crf 16 -o OUT -".
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
@@ -63,6 +63,7 @@ impl Work {
     /// The script with everything that it is evaluated with.
     pub(crate) fn script(&self) -> Script {
         let mut script = Script::from_path(&self.script).output_index(self.output_index).threads(self.threads);
+        script = script.names_crashes(true);
         if let Some(source) = &self.source {
             script = script.source(source);
         }
@@ -83,6 +84,12 @@ impl Work {
     /// The file to write.
     pub(crate) fn output(&self) -> &Path {
         &self.output
+    }
+
+    /// Whether that is standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        const NAMES: [&str; 6] = ["-", "pipe:", "pipe:1", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+        NAMES.iter().any(|name| self.output.as_os_str() == *name)
     }
 
     /// The frames to encode, if not all. An open end needs the clip's length, which only the script knows.

@@ -4,8 +4,10 @@
 pub(crate) mod cut;
 mod length;
 mod merge;
+mod output;
 mod partial;
 mod retime;
+mod sink;
 mod streams;
 
 use std::collections::HashMap;
@@ -22,8 +24,10 @@ use crate::units::Rational;
 pub(crate) use length::{PictureLength, picture_length};
 pub use merge::MergeOptions;
 pub(crate) use merge::{Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, VideoTrack, merge, preview};
-pub(crate) use partial::PartialFile;
+pub use output::{Output, take_stdout};
+pub(crate) use partial::{PartialFile, start_of};
 pub(crate) use retime::{Retimed, retime};
+pub(crate) use sink::Sink;
 pub use streams::{StreamAction, StreamKind, StreamReport};
 
 /// What a container is told before its header is written.
@@ -65,11 +69,16 @@ impl Muxer {
     ) -> Result<Self> {
         let (target, log) = (file.target().to_owned(), LogTail::default());
         let path = file.create().map_err(|error| output_error(&target, error.to_string()))?;
+        let sink = file.sink();
         let failed = |code: AvError| failed(&target, code, &log);
         let bitstream = open_bitstream(parameters, time_base, settings)?;
         let filtered = bitstream.as_ref().map(|filter| filter.stream(parameters)).transpose().map_err(failed)?;
         let parameters = filtered.as_ref().unwrap_or(parameters);
-        let mut context = OutputContext::create(&path, settings.format, &log).map_err(failed)?;
+        let context = match sink.clone() {
+            Some(sink) => OutputContext::into_sink(sink, settings.format, &log),
+            None => OutputContext::create(&path, settings.format, &log),
+        };
+        let mut context = context.map_err(failed)?;
         let packet_base = bitstream.as_ref().and_then(BitstreamFilter::time_base).unwrap_or(time_base);
         context.add_stream(parameters, packet_base, &settings.stream).map_err(failed)?;
         if let Some(tag) = &settings.tag {
@@ -78,7 +87,10 @@ impl Muxer {
             })?);
         }
         context.set_metadata(&settings.metadata);
-        let unused = context.write_header(&settings.options).map_err(failed)?;
+        let unused = context.write_header(&settings.options).map_err(|code| match &sink {
+            Some(sink) if !sink.is_seekable() => output_error(&target, format!("{}; {STREAMS}", reason(code, &log))),
+            _ => failed(code),
+        })?;
         if !unused.is_empty() {
             let reason = format!("the {} muxer has no option named {}", settings.format.name(), unused.join(", "));
             return Err(output_error(&target, reason));
@@ -172,12 +184,20 @@ fn parse_tag(text: &str) -> Option<u32> {
     }
 }
 
+/// What can be written where nothing can be written twice.
+const STREAMS: &str = "to a stream, write matroska, webm, mpegts, nut or ogg (-f), or mp4 with -movflags \
+                       +frag_keyframe+empty_moov; or name a file";
+
 fn failed(target: &Path, code: AvError, log: &LogTail) -> Error {
+    output_error(target, reason(code, log))
+}
+
+fn reason(code: AvError, log: &LogTail) -> String {
     let mut reason = code.to_string();
     for line in log.take() {
         reason = format!("{reason}\n  {line}");
     }
-    output_error(target, reason)
+    reason
 }
 
 pub(crate) fn output_error(target: &Path, reason: String) -> Error {

@@ -4,7 +4,7 @@
 use ffmpeg_next::ffi::AVCodecID;
 
 use crate::encoder::command::EncodeCommand;
-use crate::encoder::{EncoderError, rav1e};
+use crate::encoder::{EncoderError, alpha, rav1e};
 use crate::error::{Error, Result};
 use crate::ffi::codec::Codec;
 use crate::ffi::filter::{FilterGraph, GraphInput};
@@ -32,8 +32,11 @@ pub(crate) const RAV1E: &str = "rav1e";
 /// # Errors
 /// [`Error::Encoder`] when the command asks for a pixel format that does not exist or that the encoder does not take.
 pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) -> Result<Conversion> {
-    let accepted = accepted_formats(command, encoder);
+    let mut accepted = accepted_formats(command, encoder);
     let wanted = wanted_format(command, encoder, clip, &accepted)?;
+    if clip.has_alpha() && !alpha::is_dropped_on_purpose(command) {
+        accepted.retain(|format| format.has_alpha());
+    }
     let fits = match wanted {
         Some(format) => format == clip,
         None => accepted.is_empty() || accepted.contains(&clip),
@@ -60,6 +63,22 @@ pub(crate) fn plan(command: &EncodeCommand, encoder: &str, clip: PixelFormat) ->
         chain.push("copy".to_owned());
     }
     Ok(Conversion::Filters(chain.join(",")))
+}
+
+/// Checks that a clip's alpha, if it has any, reaches the file, whose container is `container`.
+///
+/// # Errors
+/// [`Error::Encoder`], which says how to encode without it; otherwise as [`plan`].
+pub(crate) fn check_alpha(command: &EncodeCommand, encoder: &str, clip: PixelFormat, container: &str) -> Result<()> {
+    if !clip.has_alpha() {
+        return Ok(());
+    }
+    let accepted = accepted_formats(command, encoder);
+    let wanted = wanted_format(command, encoder, clip, &accepted)?;
+    match alpha::problem(command, encoder, (wanted, &accepted), container) {
+        Some(message) => Err(Error::Encoder { stage: encoder.to_owned(), message, log: Vec::new() }),
+        None => Ok(()),
+    }
 }
 
 /// Since FFmpeg 7.0 the ffmpeg program makes `-colorspace` and `-color_range` wishes of its filter graph: pictures that have

@@ -1,5 +1,6 @@
 //! The encode: a script's frames into one finished file.
 
+pub(crate) mod inputs;
 pub(crate) mod job;
 pub(crate) mod pipeline;
 mod retime;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
-use crate::container::output_error;
+use crate::container::{Output, output_error};
 use crate::encoder::command::EncodeCommand;
 use crate::error::{Error, Result};
 use crate::frames::FrameSource;
@@ -37,6 +38,9 @@ pub struct Options {
     pub requests: Option<usize>,
     /// The least time between two calls of the progress callback. Default: 100 ms.
     pub progress_interval: Duration,
+    /// Files that the frames are made from, beside the script and its source, which are known. An output that is one of them
+    /// is refused. Default: none.
+    pub inputs: Vec<PathBuf>,
     /// Stops the encode from any thread.
     pub cancel: CancelToken,
 }
@@ -49,16 +53,18 @@ impl Default for Options {
             timing: Timing::Auto,
             requests: None,
             progress_interval: Duration::from_millis(100),
+            inputs: Vec::new(),
             cancel: CancelToken::new(),
         }
     }
 }
 
-/// Encodes a script's output into `output`.
+/// Encodes a script's output into `output`: a path, or an [`Output`] that is written to as the file comes.
 ///
 /// The container follows from the command's `-f` or the extension of `output`. The file is written beside the target
 /// under a temporary name and moved there when it is complete and durable; on any error, no file is left and a file
-/// that was there before is untouched. `progress` is called on the caller's thread, first after the first frame, last
+/// that was there before is untouched. An output that is the script, its source, or another file that is read, under whatever
+/// name, is refused. `progress` is called on the caller's thread, first after the first frame, last
 /// after the last one.
 ///
 /// # Errors
@@ -66,12 +72,13 @@ impl Default for Options {
 pub fn encode(
     script: &Script,
     command: &EncodeCommand,
-    output: impl Into<PathBuf>,
+    output: impl Into<Output>,
     options: &Options,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
     command.streams.check_for_encode()?;
-    let job = Job::new(command, output.into(), options)?;
+    let job = Job::new(command, output, options)?;
+    inputs::check(job.file.target(), inputs::of_script(script), command)?;
     let script = script.clone();
     run(
         job,
@@ -92,15 +99,14 @@ pub fn encode(
 pub fn encode_source(
     source: Arc<dyn FrameSource>,
     command: &EncodeCommand,
-    output: impl Into<PathBuf>,
+    output: impl Into<Output>,
     options: &Options,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Report> {
     command.streams.check_for_encode()?;
-    let job = Job::new(command, output.into(), options)?;
-    let format = PixelFormat::for_clip(source.info().format).ok_or_else(|| Error::Clip {
-        reason: format!("libav has no pixel format for {:?}; convert it first", source.info().format),
-    })?;
+    let job = Job::new(command, output, options)?;
+    let format = PixelFormat::of(source.info())
+        .ok_or_else(|| Error::Clip { reason: crate::picture::no_pixel_format(source.info()) })?;
     run(job, &options.cancel, |now| progress(&now), move || Ok((source, format)))
 }
 
@@ -114,6 +120,7 @@ fn run(
     let (file, stop) = (job.file.clone(), job.cancel.clone());
     let done = supervise("finalrip-encode", cancel, &stop, progress, move |teller| {
         let (source, format) = open()?;
+        inputs::check_open(job.file.target())?;
         // A caller who is slow to listen misses some progress, but not the last.
         let mut missed = None;
         let report = pipeline::run(&job, &source, format, &mut |progress| missed = teller.offer(progress));

@@ -59,6 +59,8 @@ pub struct ClipInfo {
     pub frames: u32,
     /// The constant frame rate, or `None` for a variable one.
     pub frame_rate: Option<Rational>,
+    /// Whether each frame has an alpha plane, of the picture's size, behind the planes of its format. It uses the full range.
+    pub alpha: bool,
     /// How many frames the core works on at once; the default for requests in flight.
     pub threads: usize,
 }
@@ -143,7 +145,7 @@ pub struct Frame {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// The planes, kept alive by their owner.
+    /// The planes, kept alive by their owner; behind those of the format the alpha plane, where the clip has one.
     pub planes: Planes,
     /// What the frame says of itself.
     pub properties: FrameProperties,

@@ -26,6 +26,7 @@
 //! Messages of libav, VapourSynth and this crate go to [`tracing`], with the targets `libav`, `vapoursynth` and
 //! `finalrip_core`. x265 and SVT-AV1 print banners of their own to standard error, as they do under ffmpeg.
 
+mod alpha;
 mod cancel;
 mod container;
 mod convert;
@@ -46,8 +47,9 @@ pub mod task;
 mod timing;
 mod units;
 
+pub use alpha::WithAlpha;
 pub use cancel::CancelToken;
-pub use container::{MergeOptions, StreamAction, StreamKind, StreamReport};
+pub use container::{MergeOptions, Output, StreamAction, StreamKind, StreamReport, take_stdout};
 pub use encode::{Options, encode, encode_source};
 pub use encoder::Encoder;
 pub use encoder::command::{CommandError, EncodeCommand};

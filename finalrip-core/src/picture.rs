@@ -7,7 +7,7 @@ use ffmpeg_next::ffi as av;
 use crate::ffi::AvError;
 use crate::ffi::frame::AvFrame;
 pub use crate::ffi::pixel_format::PixelFormat;
-use crate::frames::{ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, SampleType, VideoFormat};
+use crate::frames::{ClipInfo, ColorFamily, FieldOrder, Frame, FrameProperties, HdrMetadata, SampleType, VideoFormat};
 
 impl PixelFormat {
     /// The format that holds VapourSynth's planes as they are, if libav has one.
@@ -15,6 +15,38 @@ impl PixelFormat {
     pub fn for_clip(format: VideoFormat) -> Option<Self> {
         Self::from_name(&libav_name(format)?)
     }
+
+    /// The format that holds all of the clip's planes as they are, alpha among them, if libav has one.
+    #[must_use]
+    pub fn of(clip: &ClipInfo) -> Option<Self> {
+        let name = libav_name(clip.format)?;
+        match (clip.alpha, clip.format.family) {
+            (false, _) => Self::from_name(&name),
+            (true, ColorFamily::Yuv) => Self::from_name(&name.replacen("yuv", "yuva", 1)),
+            (true, ColorFamily::Rgb) => Self::from_name(&name.replacen("gbrp", "gbrap", 1)),
+            // libav's grey with alpha is packed: no plane could be shown as it is.
+            (true, ColorFamily::Gray) => None,
+        }
+    }
+}
+
+/// What to say of a clip that libav has no format for.
+pub(crate) fn no_pixel_format(clip: &ClipInfo) -> String {
+    let format = clip.format;
+    let what = match (format.sample, format.bits) {
+        (SampleType::Float, 16) => "half float samples".to_owned(),
+        (SampleType::Float, bits) => format!("{bits}-bit float samples in this colour family"),
+        (SampleType::Integer, bits) => format!("{bits}-bit samples with this colour family and subsampling"),
+    };
+    let (what, alpha) = match PixelFormat::for_clip(format) {
+        Some(_) if clip.alpha => {
+            (format!("{what} and alpha"), " (YUV444P10, YUV444P16 and RGBS are formats that it has with alpha)")
+        }
+        _ => (what, ""),
+    };
+    format!(
+        "libav has no pixel format for {what} ({format:?}); convert it in the script, for example with resize{alpha}"
+    )
 }
 
 /// libav's name for a VapourSynth format, whether or not this libav has it.
@@ -146,9 +178,10 @@ impl Picture {
         // VapourSynth's RGB is R, G, B; libav's planar RGB is G, B, R.
         let order: &[usize] = match frame.format.family {
             ColorFamily::Gray => &[0],
-            ColorFamily::Yuv => &[0, 1, 2],
-            ColorFamily::Rgb => &[1, 2, 0],
+            ColorFamily::Yuv => &[0, 1, 2, 3],
+            ColorFamily::Rgb => &[1, 2, 0, 3],
         };
+        let order = &order[..order.len().min(format.components() as usize)];
         let mut raw = AvFrame::from_planes(format, (frame.width, frame.height), &frame.planes, order)?;
         raw.set_color(&about.color);
         raw.set_sample_aspect(about.sample_aspect);
@@ -218,8 +251,6 @@ impl Picture {
     /// The bytes of a plane in libav's order and the distance between its rows, or `None` when it has no such plane.
     #[must_use]
     pub fn plane(&self, index: usize) -> Option<(&[u8], usize)> {
-        let (_, shift) = if index == 0 { (0, 0) } else { self.format().subsampling() };
-        let rows = self.height().div_ceil(1 << shift) as usize;
-        self.0.plane(index, rows)
+        self.0.plane(index, self.format().plane_height(index, self.height()) as usize)
     }
 }

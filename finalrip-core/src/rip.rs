@@ -29,6 +29,7 @@ use crate::cancel::CancelToken;
 use crate::container::{Excerpt, MergeOptions, MergeSettings, output_error};
 use crate::convert::RAV1E;
 use crate::encode::Options;
+use crate::encode::inputs::{self, Input};
 use crate::encode::job::Job;
 use crate::encoder::command::streams::{SideKind, StreamRules};
 use crate::encoder::command::{EncodeCommand, EncoderChoice, StreamPart};
@@ -91,6 +92,8 @@ pub struct RipOptions {
     pub requests: Option<usize>,
     /// The least time between two [`RipEvent::Progress`]. Default: 100 ms.
     pub progress_interval: Duration,
+    /// As [`Options::inputs`]. Default: none.
+    pub inputs: Vec<PathBuf>,
     /// Stops the rip from any thread. What is finished is kept.
     pub cancel: CancelToken,
 }
@@ -111,6 +114,7 @@ impl Default for RipOptions {
             timing: Timing::Auto,
             requests: None,
             progress_interval: Duration::from_millis(100),
+            inputs: Vec::new(),
             cancel: CancelToken::new(),
         }
     }
@@ -167,10 +171,19 @@ impl Rip {
         self
     }
 
-    /// The folder that keeps the rip's state until its file is in place: the output's name and `.finalrip`.
+    /// The files that it reads, as far as it knows.
+    fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        let named = self.options.inputs.iter().map(|path| ("one of the files that it is made from", path.as_path()));
+        inputs::of_script(&self.script).chain(self.source.as_deref().map(|path| ("the source", path))).chain(named)
+    }
+
+    /// The folder that keeps the rip's state until its file is in place: the output's name and `.finalrip`. Of a name that is too
+    /// long for that the start is taken, with a hash.
     #[must_use]
     pub fn state_folder(&self) -> PathBuf {
-        Workspace::folder_of(&self.output)
+        // Where the output is a link, the file behind it is made.
+        let output = from_working_folder(&self.output).and_then(std::fs::canonicalize);
+        Workspace::folder_of(output.as_deref().unwrap_or(&self.output))
     }
 
     /// The plan that [`Rip::run`] would make without an earlier run's state. Takes up to 5 % of a run's frames when it
@@ -256,6 +269,7 @@ impl RipJob {
             range: rip.options.range,
             ignore_props: rip.options.ignore_props,
             timing: rip.options.timing,
+            inputs: rip.options.inputs.clone(),
             ..Options::default()
         };
         rip.command.streams.check_for_rip()?;
@@ -265,9 +279,8 @@ impl RipJob {
             return Err(output_error(target, "a rip makes a file; this is a device or a pipe".to_owned()));
         }
         let source = rip.source.as_deref().map(readable).transpose()?;
-        if source.as_deref() == Some(target) {
-            return Err(output_error(target, "it is the source; choose another name".to_owned()));
-        }
+        inputs::check(target, rip.inputs(), &rip.command)?;
+        not_in_the_state(target, rip.inputs())?;
         let kept = rip.command.filters_with_memory();
         if rip.options.slice && !kept.is_empty() {
             tracing::warn!("the command's {} looks at several frames: the clip is not divided", kept.join(", "));
@@ -389,6 +402,19 @@ fn readable(path: &Path) -> Result<PathBuf> {
         return Err(Error::Source { path, reason: "it is a folder".to_owned() });
     }
     Ok(path)
+}
+
+/// Refuses a rip whose state, which it clears, holds what it is to read.
+fn not_in_the_state<'a>(target: &Path, read: impl Iterator<Item = Input<'a>>) -> Result<()> {
+    let Ok(folder) = std::fs::canonicalize(Workspace::folder_of(target)) else { return Ok(()) };
+    for (what, path) in read {
+        let real = from_working_folder(path).and_then(std::fs::canonicalize);
+        if real.is_ok_and(|real| real.starts_with(&folder)) {
+            let reason = format!("{what} lies in {}, which the rip clears for its state; move it", folder.display());
+            return Err(output_error(target, reason));
+        }
+    }
+    Ok(())
 }
 
 /// The command for a chunk: Matroska holds whatever the encoder makes, and what is said of the finished file is left to

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::alpha::WithAlpha;
 use crate::error::{Error, Result};
+use crate::ffi::environment::Variable;
 use crate::ffi::vapoursynth::{Api, CoreSettings, Environment, Node};
 use crate::frames::{ClipInfo, Deliver, FrameSource};
-use crate::picture::PixelFormat;
+use crate::picture::{PixelFormat, no_pixel_format};
 use crate::units::Rational;
 
 use caches::Caches;
@@ -18,8 +20,8 @@ use caches::Caches;
 /// The variable that carries the source's path into a script.
 pub const SOURCE_VARIABLE: &str = "FINALRIP_SOURCE";
 
-/// Held while a script is evaluated: evaluation changes the process's working directory and the interpreter's
-/// `os.environ`, so one script at a time may look at them.
+/// Held while a script is evaluated: evaluation changes the process's working directory and environment, and the
+/// interpreter's `os.environ` and `sys.path`, so one script at a time may look at them.
 static EVALUATION: Mutex<()> = Mutex::new(());
 
 /// A VapourSynth script and what it is evaluated with.
@@ -39,6 +41,7 @@ pub struct Script {
     arguments: Vec<(String, String)>,
     output_index: i32,
     settings: CoreSettings,
+    names_crashes: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -63,13 +66,16 @@ impl std::fmt::Debug for Again {
 }
 
 impl Script {
-    /// A script file. It is evaluated inside its own folder, as vspipe does, so that it may name files beside it.
+    /// A script file. It is evaluated inside its own folder, as vspipe does, so that it may name files beside it, and that folder
+    /// is the first in which modules are looked for, as `python` does. Modules found there are imported anew for each
+    /// evaluation; the next evaluation of any script in this process takes the folder away.
     #[must_use]
     pub fn from_path(path: impl Into<PathBuf>) -> Self {
         Self::new(Origin::Path(path.into()))
     }
 
-    /// A script given as text. Line ends of any kind are accepted. It is evaluated in the current folder.
+    /// A script given as text. Line ends of any kind and a byte order mark are accepted. It is evaluated in the current folder,
+    /// in which modules are not looked for.
     #[must_use]
     pub fn from_text(text: impl Into<String>) -> Self {
         Self::new(Origin::Text(text.into()))
@@ -106,11 +112,13 @@ impl Script {
     }
 
     fn new(origin: Origin) -> Self {
-        Self { origin, source: None, arguments: Vec::new(), output_index: 0, settings: CoreSettings::default() }
+        let settings = CoreSettings::default();
+        Self { origin, source: None, arguments: Vec::new(), output_index: 0, settings, names_crashes: false }
     }
 
-    /// The video that the script reads, as `os.environ["FINALRIP_SOURCE"]`, made absolute. Without it the script sees
-    /// the variable as the process's own environment had it.
+    /// The video that the script reads, as `os.environ["FINALRIP_SOURCE"]`, made absolute. While the script is evaluated the
+    /// process's environment has the variable too, for plugins and for programs that the script starts. Without a source the
+    /// script sees the variable as the process's own environment had it.
     #[must_use]
     pub fn source(mut self, path: impl Into<PathBuf>) -> Self {
         self.source = Some(path.into());
@@ -146,6 +154,15 @@ impl Script {
         self
     }
 
+    /// Whether a crash of this process, by a signal such as SIGSEGV, says on standard error where Python was. Default: false.
+    /// It switches Python's `faulthandler` on, for good: its handlers of signals are the whole process's, and call those that
+    /// were there before. For programs, not for libraries.
+    #[must_use]
+    pub fn names_crashes(mut self, names: bool) -> Self {
+        self.names_crashes = names;
+        self
+    }
+
     /// The script itself, read from its file if it has one.
     pub(crate) fn text(&self) -> Result<String> {
         let path = match &self.origin {
@@ -155,6 +172,14 @@ impl Script {
         let text = from_working_folder(path).and_then(std::fs::read);
         let text = text.map_err(|error| self.failed(format!("cannot open {}: {error}", path.display())))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The script's file, if it has one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::Path(path) => Some(path),
+            Origin::Text(_) | Origin::Evaluated { .. } => None,
+        }
     }
 
     pub(crate) fn arguments(&self) -> &[(String, String)] {
@@ -207,7 +232,14 @@ impl Script {
         let node = environment.output(self.output_index).ok_or_else(|| Error::Clip {
             reason: format!("the script set no output {0}; end it with clip.set_output({0})", self.output_index),
         })?;
-        Clip::new(node)
+        let alpha = environment.alpha(self.output_index);
+        let version = node.environment().core_version();
+        let picture: Arc<dyn FrameSource> = Arc::new(NodeFrames::new(node)?);
+        let source = match alpha {
+            Some(alpha) => Arc::new(WithAlpha::new(picture, Arc::new(NodeFrames::new(alpha)?))?),
+            None => picture,
+        };
+        Clip::of_source(source, version)
     }
 
     /// Runs the script for what it does; it needs no output.
@@ -234,13 +266,19 @@ impl Script {
 
     fn run(&self, environment: &Environment) -> Result<(), String> {
         let source = self.source.as_deref().map(absolute).transpose()?;
-        environment.run_text(&prelude(source.as_deref()), "<finalrip>")?;
+        let path = match &self.origin {
+            Origin::Path(path) => Some(absolute(path)?),
+            Origin::Text(_) | Origin::Evaluated { .. } => None,
+        };
+        let folders = path.as_deref().map(folders_of).unwrap_or_default();
+        environment.run_text(&prelude(source.as_deref(), &folders, self.names_crashes), "<finalrip>")?;
         environment.set_variables(&self.arguments)?;
-        match &self.origin {
-            Origin::Evaluated { .. } => Ok(()),
-            Origin::Text(text) => environment.run_text(&text.replace("\r\n", "\n").replace('\r', "\n"), "<string>"),
-            Origin::Path(path) => {
-                let path = absolute(path)?;
+        // For plugins, and for programs that the script starts.
+        let _variable = source.and_then(|source| Variable::set(SOURCE_VARIABLE, source.as_os_str()));
+        match (&self.origin, path) {
+            (Origin::Text(text), _) => environment.run_text(&plain_text(text), "<string>"),
+            (_, None) => Ok(()),
+            (_, Some(path)) => {
                 // VSScript's own message for a missing file does not say why.
                 std::fs::File::open(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
                 environment.run_file(path.to_str().ok_or("the script's path is not UTF-8")?)
@@ -263,33 +301,31 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("cannot resolve {}: {error}", path.display()))
 }
 
-/// Python that shows the source to the script, and only to Python: `os.environ` is a copy made when the interpreter
-/// started, and going through it would call `setenv`, which is not safe while other threads read the environment.
-fn prelude(source: Option<&Path>) -> String {
-    let value = match source {
-        Some(path) => {
-            let bytes: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(u8::to_string).collect();
-            format!("bytes([{}])", bytes.join(","))
-        }
-        None => "None".to_owned(),
+/// Python that runs before the script, in its namespace: what the script is to find in the interpreter.
+fn prelude(source: Option<&Path>, folders: &[PathBuf], names_crashes: bool) -> String {
+    let bytes = |path: &Path| {
+        let bytes: Vec<String> = path.as_os_str().as_encoded_bytes().iter().map(u8::to_string).collect();
+        format!("bytes([{}])", bytes.join(","))
     };
-    format!(
-        r"def _finalrip_set_source(value):
-    import os
-    data, key = os.environ._data, os.environ.encodekey('{SOURCE_VARIABLE}')
-    kept = os.__dict__.setdefault('_finalrip_own_source', data.get(key))
-    if value is None:
-        value = kept
-    elif not isinstance(key, bytes):
-        value = os.fsdecode(value)
-    if value is None:
-        data.pop(key, None)
-    else:
-        data[key] = value
-_finalrip_set_source({value})
-del _finalrip_set_source
-"
-    )
+    let source = source.map_or_else(|| "None".to_owned(), bytes);
+    let folders: Vec<String> = folders.iter().map(|folder| bytes(folder)).collect();
+    let names_crashes = if names_crashes { "True" } else { "False" };
+    let call = format!("_finalrip_begin({source}, [{}], {names_crashes})", folders.join(","));
+    format!("{}\n{call}\ndel _finalrip_begin\n", include_str!("script/prelude.py"))
+}
+
+/// A script's folder, as it is named and, where that goes through links, as it is: Python looks in the latter, and the
+/// script runs in the former.
+fn folders_of(script: &Path) -> Vec<PathBuf> {
+    let named = script.parent().map(Path::to_owned);
+    let real = std::fs::canonicalize(script).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let real = real.filter(|real| Some(real) != named.as_ref());
+    named.into_iter().chain(real).collect()
+}
+
+/// A script's text as Python's compiler takes it: without a byte order mark, lines ended in one way.
+pub(crate) fn plain_text(text: &str) -> String {
+    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// The output of an evaluated script: a source of frames. Dropping the last clone frees the script and its core.
@@ -307,13 +343,8 @@ impl Clip {
         if info.frames == 0 {
             return Err(unfit("it has no frames"));
         }
-        let pixel_format = PixelFormat::for_clip(info.format).ok_or_else(|| unfit(&no_pixel_format(info.format)))?;
+        let pixel_format = PixelFormat::of(info).ok_or_else(|| unfit(&no_pixel_format(info)))?;
         Ok(Self { source, version, pixel_format, caches: Arc::default() })
-    }
-
-    fn new(node: Node) -> Result<Self> {
-        let version = node.environment().core_version();
-        Self::of_source(Arc::new(NodeFrames::new(node)?), version)
     }
 
     /// What is known of the clip before its first frame.
@@ -388,7 +419,7 @@ impl NodeFrames {
         };
         let frames = u32::try_from(raw.frames).unwrap_or(0);
         let frame_rate = Rational::new(raw.rate.0, raw.rate.1).filter(|rate| rate.is_positive());
-        let info = ClipInfo { format, width, height, frames, frame_rate, threads };
+        let info = ClipInfo { format, width, height, frames, frame_rate, alpha: false, threads };
         Ok(Self { node: Arc::new(node), info })
     }
 }
@@ -423,14 +454,4 @@ fn positive(value: i32) -> Result<u32, ()> {
 
 fn unfit(reason: &str) -> Error {
     Error::Clip { reason: reason.to_owned() }
-}
-
-fn no_pixel_format(format: crate::frames::VideoFormat) -> String {
-    use crate::frames::SampleType;
-    let what = match (format.sample, format.bits) {
-        (SampleType::Float, 16) => "half float samples".to_owned(),
-        (SampleType::Float, bits) => format!("{bits}-bit float samples in this colour family"),
-        (SampleType::Integer, bits) => format!("{bits}-bit samples with this colour family and subsampling"),
-    };
-    format!("libav has no pixel format for {what} ({format:?}); convert it in the script, for example with resize")
 }

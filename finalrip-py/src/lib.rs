@@ -9,6 +9,7 @@ mod errors;
 mod log;
 mod node;
 mod options;
+mod output;
 mod properties;
 mod thread_state;
 
@@ -20,7 +21,7 @@ mod _finalrip {
     use std::path::PathBuf;
 
     use finalrip_core::encoder::{available, libav_version as version_of_libav};
-    use finalrip_core::{CancelToken as Token, EncodeCommand, Rip, Script, encode_source};
+    use finalrip_core::{CancelToken as Token, EncodeCommand, Options, Rip, RipOptions, Script, encode_source};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -35,9 +36,10 @@ mod _finalrip {
     /// Encodes a live node into a file; returns the report as JSON.
     ///
     /// `settings` is JSON. `log` is called with a level and a line for what is logged, `listen` with the progress as JSON, both
-    /// on the calling thread.
+    /// on the calling thread. `inputs` are files that the node reads, as far as the caller knows. With a `descriptor` the bytes go
+    /// there, and `output` is its name.
     #[pyfunction]
-    #[pyo3(signature = (source, command, output, settings, cancel, log, listen=None))]
+    #[pyo3(signature = (source, command, output, settings, cancel, log, listen=None, inputs=Vec::new(), descriptor=None))]
     #[allow(clippy::too_many_arguments, reason = "one door, called from one place in Python")]
     fn encode(
         py: Python<'_>,
@@ -48,11 +50,14 @@ mod _finalrip {
         cancel: &CancelToken,
         log: Py<PyAny>,
         listen: Option<Py<PyAny>>,
+        inputs: Vec<PathBuf>,
+        descriptor: Option<i32>,
     ) -> PyResult<String> {
         let command = parsed(py, command)?;
+        let output = super::output::output(output, descriptor)?;
         // The caller's token is the caller's to use.
         let stop = cancel.inner.child();
-        let options = EncodeSettings::read(py, settings)?.options(stop.clone());
+        let options = Options { inputs, ..EncodeSettings::read(py, settings)?.options(stop.clone()) };
         let frames = source.frames();
         let ended = door::run(py, &stop, Listeners { log, listen }, source.releaser(), move |tell| {
             let report = encode_source(frames, &command, output, &options, |progress| tell(json(progress)))?;
@@ -65,9 +70,10 @@ mod _finalrip {
     ///
     /// `script` is the script's text, or says what the node is, and `arguments` are what it was evaluated with; they tell a
     /// later run whether it is the same rip. `log` is called with a level and a line for what is logged, `listen` with each
-    /// event as JSON, both on the calling thread. `again` makes another `Source` of the script, on a worker's thread.
+    /// event as JSON, both on the calling thread. `again` makes another `Source` of the script, on a worker's thread. `inputs`
+    /// are files that the script reads, and its own.
     #[pyfunction]
-    #[pyo3(signature = (source, script, arguments, command, output, settings, cancel, log, listen=None, again=None))]
+    #[pyo3(signature = (source, script, arguments, command, output, settings, cancel, log, listen=None, again=None, inputs=Vec::new()))]
     #[allow(clippy::too_many_arguments, reason = "one door, called from one place in Python")]
     fn rip(
         py: Python<'_>,
@@ -81,13 +87,15 @@ mod _finalrip {
         log: Py<PyAny>,
         listen: Option<Py<PyAny>>,
         again: Option<Py<PyAny>>,
+        inputs: Vec<PathBuf>,
     ) -> PyResult<String> {
         let mut script = evaluated(py, source, script, arguments)?;
         if let Some(again) = again {
             script = script.evaluated_again_by(move || node::made_by(&again));
         }
         let stop = cancel.inner.child();
-        let rip = prepared(py, script, (command, output), settings, stop.clone())?;
+        let (rip, options) = prepared(py, script, (command, output), settings, stop.clone())?;
+        let rip = rip.options(RipOptions { inputs, ..options });
         let ended = door::run(py, &stop, Listeners { log, listen }, source.releaser(), move |tell| {
             rip.run(|event| tell(json(event))).map(|report| json(&report))
         })?;
@@ -111,7 +119,8 @@ mod _finalrip {
     ) -> PyResult<String> {
         let script = evaluated(py, source, script, arguments)?;
         let stop = cancel.inner.child();
-        let rip = prepared(py, script, (command, output), settings, stop.clone())?;
+        let (rip, options) = prepared(py, script, (command, output), settings, stop.clone())?;
+        let rip = rip.options(options);
         let listeners = Listeners { log, listen: None };
         let ended = door::run(py, &stop, listeners, source.releaser(), move |_| rip.plan().map(|plan| json(&plan)))?;
         ended.map_err(|error| source.raise(py, &error))
@@ -129,15 +138,16 @@ mod _finalrip {
         (command, output): (&str, PathBuf),
         settings: &str,
         stop: Token,
-    ) -> PyResult<Rip> {
+    ) -> PyResult<(Rip, RipOptions)> {
         let command = parsed(py, command)?;
         let settings = RipSettings::read(py, settings)?;
         let video = settings.source.clone();
-        let rip = Rip::new(script, command, output).options(settings.options(stop));
-        Ok(match video {
+        let rip = Rip::new(script, command, output);
+        let rip = match video {
             Some(video) => rip.source(video),
             None => rip,
-        })
+        };
+        Ok((rip, settings.options(stop)))
     }
 
     /// Reads an encode command; returns what it means as JSON.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use finalrip_core::{ClipInfo, ColorFamily, Deliver, Error, Frame, FrameSource, Plane, Planes};
+use finalrip_core::{ClipInfo, ColorFamily, Deliver, Error, Frame, FrameSource, Plane, Planes, WithAlpha};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -17,37 +17,60 @@ use crate::{errors, properties, thread_state};
 /// A live node, and what is needed to ask it for frames.
 #[pyclass(frozen, module = "finalrip._finalrip")]
 pub(crate) struct Source {
-    live: Arc<Live>,
+    frames: Arc<dyn FrameSource>,
+    done_with: Arc<DoneWith>,
+    raised: Arc<Raised>,
     version: String,
 }
 
+/// Exceptions of frames that failed. They are few: the first one ends the work, or its chunk.
+type Raised = Mutex<BTreeMap<u32, Py<PyAny>>>;
+
 #[pymethods]
 impl Source {
-    /// `core` is the core that the node belongs to, `environment` the environment to ask for frames in, or None.
+    /// `core` is the core that the node belongs to, `environment` the environment to ask for frames in, or None, and `alpha`
+    /// a node of the same core whose frames are the alpha of the node's.
     #[new]
-    #[pyo3(signature = (node, core, environment=None))]
-    fn new(node: &Bound<'_, PyAny>, core: &Bound<'_, PyAny>, environment: Option<Py<PyAny>>) -> PyResult<Self> {
-        let live = Live {
-            info: properties::clip_info(node, core)?,
-            full_range: node.py().import("vapoursynth")?.getattr("RANGE_FULL")?.extract()?,
-            node: node.clone().unbind(),
-            core: core.clone().unbind(),
-            environment,
-            done_with: Arc::default(),
-            raised: Mutex::default(),
+    #[pyo3(signature = (node, core, environment=None, alpha=None))]
+    fn new(
+        node: &Bound<'_, PyAny>,
+        core: &Bound<'_, PyAny>,
+        environment: Option<Py<PyAny>>,
+        alpha: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let py = node.py();
+        let (done_with, raised) = (Arc::<DoneWith>::default(), Arc::<Raised>::default());
+        let full_range = py.import("vapoursynth")?.getattr("RANGE_FULL")?.extract()?;
+        let live = |node: &Bound<'_, PyAny>| -> PyResult<Arc<dyn FrameSource>> {
+            Ok(Arc::new(Frames(Arc::new(Live {
+                info: properties::clip_info(node, core)?,
+                full_range,
+                node: node.clone().unbind(),
+                core: core.clone().unbind(),
+                environment: environment.as_ref().map(|environment| environment.clone_ref(py)),
+                done_with: Arc::clone(&done_with),
+                raised: Arc::clone(&raised),
+            }))))
         };
-        Ok(Self { live: Arc::new(live), version: core.str()?.to_string() })
+        let frames = match alpha {
+            None => live(node)?,
+            Some(alpha) => {
+                let both = WithAlpha::new(live(node)?, live(alpha)?);
+                Arc::new(both.map_err(|error| errors::raise(py, &error))?)
+            }
+        };
+        Ok(Self { frames, done_with, raised, version: core.str()?.to_string() })
     }
 }
 
 impl Source {
     pub(crate) fn frames(&self) -> Arc<dyn FrameSource> {
-        Arc::new(Frames(Arc::clone(&self.live)))
+        Arc::clone(&self.frames)
     }
 
     /// Releases the last frames; to be called by the thread that worked, when it has.
     pub(crate) fn releaser(&self) -> impl FnOnce() + Send + 'static {
-        let done_with = Arc::clone(&self.live.done_with);
+        let done_with = Arc::clone(&self.done_with);
         move || {
             Python::try_attach(|py| done_with.release(py));
         }
@@ -69,7 +92,7 @@ impl Source {
             },
             _ => return exception,
         };
-        let raised = self.live.raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(of_frame), Some(cause)) = (of_frame, raised.get(&frame)) {
             of_frame.set_cause(py, Some(PyErr::from_value(cause.bind(py).clone())));
         }
@@ -122,8 +145,7 @@ struct Live {
     /// What `vapoursynth.RANGE_FULL` is; its value changed with API 4.2.
     full_range: i64,
     done_with: Arc<DoneWith>,
-    /// Exceptions of frames that failed. They are few: the first one ends the work, or its chunk.
-    raised: Mutex<BTreeMap<u32, Py<PyAny>>>,
+    raised: Arc<Raised>,
 }
 
 /// The node as the library sees it.

@@ -61,6 +61,7 @@ impl EncodeSettings {
             requests: self.requests,
             progress_interval: interval(self.interval),
             cancel,
+            ..Options::default()
         }
     }
 }

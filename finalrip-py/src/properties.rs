@@ -24,6 +24,7 @@ pub(crate) fn clip_info(node: &Bound<'_, PyAny>, core: &Bound<'_, PyAny>) -> PyR
         height,
         frames: node.getattr("num_frames")?.extract()?,
         frame_rate: Rational::new(num, den).filter(|rate| rate.is_positive()),
+        alpha: false,
         threads: core.getattr("num_threads")?.extract()?,
     })
 }

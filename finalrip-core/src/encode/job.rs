@@ -1,10 +1,9 @@
 //! One encode's settings, checked before anything is opened.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cancel::CancelToken;
-use crate::container::{PartialFile, output_error};
+use crate::container::{Output, PartialFile, output_error};
 use crate::convert::RAV1E;
 use crate::encoder::command::{EncodeCommand, EncoderChoice, FrameTiming};
 use crate::error::{Error, Result};
@@ -14,7 +13,7 @@ use crate::frames::ClipInfo;
 use crate::timing::Timing;
 use crate::units::{FrameRange, Rational};
 
-use super::Options;
+use super::{Options, inputs};
 
 /// What to encode, how, and into which file.
 pub(crate) struct Job {
@@ -33,8 +32,12 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(command: &EncodeCommand, output: PathBuf, options: &Options) -> Result<Self> {
-        let file = PartialFile::new(&output).map_err(|error| output_error(&output, error.to_string()))?;
+    pub(crate) fn new(command: &EncodeCommand, output: impl Into<Output>, options: &Options) -> Result<Self> {
+        let destination = output.into();
+        let output = destination.path().to_owned();
+        let file = PartialFile::of(destination).map_err(|error| output_error(&output, error.to_string()))?;
+        let named = options.inputs.iter().map(|path| ("one of the files that it is made from", path.as_path()));
+        inputs::check(file.target(), named, command)?;
         let format = OutputFormat::guess(command.format.as_deref(), Some(&output))
             .ok_or_else(|| output_error(&output, unknown_container(command.format.as_deref())))?;
         if !format.writes_a_file() && format.name() != "null" {

@@ -115,6 +115,7 @@ pub(crate) fn once(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(Outcome, Option<Frames>), Stop> {
     let range = job.range_of(source.info().frames)?;
+    convert::check_alpha(&job.command, &job.encoder, format, &job.format.name())?;
     let conversion = conversion(job, source, format, terms.timing)?;
     let ended = Pass { job, source, format, range, conversion: &conversion, terms }.run(seam, tell);
     // An encoder's own buffers are free by now. Kept by the heap, they would add up over the encodes of one process: each

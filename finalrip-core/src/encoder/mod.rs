@@ -1,6 +1,7 @@
 //! Encoders: one contract, two backends (every video encoder of the linked libav, and the `rav1e` crate), and the
 //! command line that chooses and configures one.
 
+pub(crate) mod alpha;
 pub mod command;
 mod faults;
 mod hdr;
@@ -111,6 +112,18 @@ pub trait Encoder: Send {
 /// ticks a second.
 pub(crate) fn takes_fine_times(encoder: &str) -> bool {
     !COARSE_TIMES.contains(&encoder)
+}
+
+/// The bits of a pixel that a container has to say beside the codec, or nobody can decode it; Matroska does not keep them.
+pub(crate) fn coded_bits(encoder: &str, pixel_format: &str) -> Option<i32> {
+    match (encoder, pixel_format) {
+        ("qtrle", "argb") => Some(32),
+        ("qtrle", "rgb24") => Some(24),
+        ("qtrle", "rgb555be") => Some(16),
+        // QuickTime's number for 256 greys.
+        ("qtrle", "gray") => Some(40),
+        _ => None,
+    }
 }
 
 /// The names of all encoders that a command can choose: the linked libav's video encoders, and `rav1e`.

@@ -9,7 +9,9 @@ use ffmpeg_next::ffi as av;
 use super::codec::Codec;
 use super::frame::{av_rational, rational_or_unknown};
 use super::log::{LogScope, LogTail};
+use super::sink::SinkIo;
 use super::{AvError, Dictionary, Packet, StreamParameters, c_string, text_from};
+use crate::container::Sink;
 use crate::units::Rational;
 
 /// The name under which the initial delay of the ffmpeg program's `-muxpreload` is passed, in microseconds.
@@ -142,6 +144,8 @@ pub(crate) struct OutputContext {
     /// Whether what is written stays in memory: the context is only a trial.
     in_memory: bool,
     has_trailer: bool,
+    /// What is written to instead of a file.
+    sink: Option<SinkIo>,
 }
 
 // SAFETY: a format context may be used from any one thread at a time.
@@ -157,6 +161,23 @@ impl OutputContext {
             let raw = context.raw.as_ptr();
             // SAFETY: the context's own pb, closed in `close` or `drop`.
             AvError::check(unsafe { av::avio_open(&raw mut (*raw).pb, url.as_ptr(), av::AVIO_FLAG_WRITE as c_int) })?;
+        }
+        Ok(context)
+    }
+
+    /// Writes into a sink. A muxer that opens files of its own finds none.
+    pub(crate) fn into_sink(sink: Sink, format: OutputFormat, log: &LogTail) -> Result<Self, AvError> {
+        let _scope = LogScope::enter(log);
+        let mut context = Self::allocate(c"sink:", format, log)?;
+        if format.writes_a_file() {
+            let io = SinkIo::open(sink)?;
+            // SAFETY: owned; the flag keeps libav from closing what it did not open. Cleared in `close`.
+            unsafe {
+                let raw = context.raw.as_mut();
+                raw.pb = io.as_ptr();
+                raw.flags |= av::AVFMT_FLAG_CUSTOM_IO as c_int;
+            }
+            context.sink = Some(io);
         }
         Ok(context)
     }
@@ -184,7 +205,7 @@ impl OutputContext {
             )
         })?;
         let raw = NonNull::new(raw).ok_or(AvError::NO_MEMORY)?;
-        Ok(Self { raw, log: log.clone(), in_memory: false, has_trailer: false })
+        Ok(Self { raw, log: log.clone(), in_memory: false, has_trailer: false, sink: None })
     }
 
     /// Adds a stream and returns its number; `time_base` is the base that it would like.
@@ -346,6 +367,11 @@ impl OutputContext {
         if self.in_memory {
             self.take_memory();
             return Ok(());
+        }
+        if let Some(sink) = self.sink.take() {
+            // SAFETY: owned; nobody uses the sink's context any more, which goes with this block.
+            unsafe { self.raw.as_mut() }.pb = ptr::null_mut();
+            return sink.flush();
         }
         // SAFETY: owned; avio_closep accepts null and clears the pointer. Muxers without a file have none.
         AvError::check(unsafe { av::avio_closep(&raw mut (*self.raw.as_ptr()).pb) }).map(drop)

@@ -54,7 +54,21 @@ impl Planes {
         Self { planes, owner }
     }
 
-    /// The planes, in the order of VapourSynth: Y, U, V or R, G, B or the single one of a GRAY clip.
+    /// These planes and then those of `more`; both owners are kept.
+    pub(crate) fn and(mut self, more: Self) -> Self {
+        self.planes.extend(more.planes);
+        Self { planes: self.planes, owner: Arc::new((self.owner, more.owner)) }
+    }
+
+    /// So many planes of the same samples, all in the same memory, of `rows` rows of `samples` samples.
+    pub(crate) fn constant(count: usize, sample: &[u8], (samples, rows): (usize, usize)) -> Self {
+        let memory = Arc::new(sample.repeat(samples * rows));
+        let plane = Plane { data: memory.as_ptr(), stride: sample.len() * samples, height: rows };
+        // SAFETY: `height * stride` is the length of the vector, which is the owner and is not changed any more.
+        unsafe { Self::new(vec![plane; count], memory) }
+    }
+
+    /// The planes, in the order of VapourSynth: Y, U, V or R, G, B or the single one of a GRAY clip; then alpha, if there is any.
     #[must_use]
     pub fn as_slice(&self) -> &[Plane] {
         &self.planes
@@ -298,8 +312,7 @@ pub(crate) fn rational_from(value: av::AVRational) -> Option<Rational> {
 fn extent(format: PixelFormat, (width, height): (c_int, u32), plane: usize) -> Result<(usize, usize), AvError> {
     // SAFETY: looks the format up in a table; any width and plane may be asked for.
     let bytes = AvError::check(unsafe { av::av_image_get_linesize(format.raw(), width, plane as c_int) })?;
-    let shift = if plane == 0 || format.is_rgb() { 0 } else { format.subsampling().1 };
-    Ok((bytes as usize, height.div_ceil(1 << shift) as usize))
+    Ok((bytes as usize, format.plane_height(plane, height) as usize))
 }
 
 /// Wraps one plane as a read-only libav buffer that holds a reference to the plane's owner.

@@ -23,6 +23,13 @@ impl StreamParameters {
         Ok(copy)
     }
 
+    /// A copy that says how many bits a coded pixel has.
+    pub(crate) fn with_coded_bits(&self, bits: i32) -> Result<Self, AvError> {
+        let mut copy = self.copied()?;
+        copy.raw_mut().bits_per_coded_sample = bits;
+        Ok(copy)
+    }
+
     pub(crate) fn codec_id(&self) -> av::AVCodecID {
         self.raw().codec_id
     }

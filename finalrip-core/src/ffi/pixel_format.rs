@@ -65,6 +65,19 @@ impl PixelFormat {
         self.descriptor().is_some_and(|descriptor| descriptor.flags & av::AV_PIX_FMT_FLAG_RGB as u64 != 0)
     }
 
+    /// Whether each sample has its own transparency. Palettes, whose entries may have one, do not count.
+    #[must_use]
+    pub fn has_alpha(self) -> bool {
+        let (alpha, palette) = (av::AV_PIX_FMT_FLAG_ALPHA as u64, av::AV_PIX_FMT_FLAG_PAL as u64);
+        self.descriptor().is_some_and(|descriptor| descriptor.flags & (alpha | palette) == alpha)
+    }
+
+    /// The rows of a plane, in libav's order, of a picture of that height: chroma has fewer, the fourth plane is alpha.
+    pub(crate) fn plane_height(self, plane: usize, height: u32) -> u32 {
+        let is_chroma = matches!(plane, 1 | 2) && !self.is_rgb();
+        if is_chroma { height.div_ceil(1 << self.subsampling().1) } else { height }
+    }
+
     /// The number of components: 1 for gray, 3 for YUV and RGB, one more with alpha.
     #[must_use]
     pub fn components(self) -> u32 {

@@ -198,6 +198,15 @@ impl Environment {
         Some(Node { handle, environment: Arc::clone(self) })
     }
 
+    /// The node that was set beside output `index` as its alpha, if any; its cache is switched off as well.
+    pub(crate) fn alpha(self: &Arc<Self>, index: i32) -> Option<Node> {
+        // SAFETY: as in `output`.
+        let handle = NonNull::new(unsafe { call!(self.api.script, getOutputAlphaNode(self.handle.as_ptr(), index)) })?;
+        // SAFETY: as in `output`.
+        unsafe { call!(self.api.core, setCacheMode(handle.as_ptr(), vs::VSCacheMode_cmForceDisable as c_int)) };
+        Some(Node { handle, environment: Arc::clone(self) })
+    }
+
     /// The core's threads and the bytes that its frames take at this moment.
     pub(crate) fn core_usage(&self) -> (usize, i64) {
         let info = self.core_info();

@@ -13,6 +13,7 @@ use crate::container::{
     output_error,
 };
 use crate::encode::job::Job;
+use crate::encoder::{alpha, coded_bits};
 use crate::error::{Error, Result};
 use crate::ffi::bitstream::BitstreamFilter;
 use crate::ffi::format::{OutputFormat, StreamSettings};
@@ -159,11 +160,15 @@ fn merge_once(
     let stream = video_of(&opened).map_err(|what| unreadable(path, what))?;
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
+    metadata.extend(alpha::tag(&first.stream.encoder, &first.stream.pixel_format));
     let mut packets = Packets::new(files, chunks);
     let started = start_codes(job.output.format, stream, first.stream.time_base);
     let (mut filter, started) = started.map_err(|code| unreadable(path, code.to_string()))?.unzip();
+    let bits = coded_bits(&first.stream.encoder, &first.stream.pixel_format);
+    let told = bits.map(|bits| stream.parameters.with_coded_bits(bits)).transpose();
+    let told = told.map_err(|code| unreadable(path, code.to_string()))?;
     let video = VideoTrack {
-        parameters: started.as_ref().unwrap_or(&stream.parameters),
+        parameters: started.as_ref().or(told.as_ref()).unwrap_or(&stream.parameters),
         time_base: first.stream.time_base,
         settings: StreamSettings {
             frame_rate: first.stream.frame_rate,

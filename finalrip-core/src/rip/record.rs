@@ -15,11 +15,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::container::start_of;
 use crate::error::{Error, Result};
 use crate::timing::{Claims, Timing};
 use crate::units::{FrameRange, Rational};
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, sha256};
 use super::plan::Plan;
 
 /// The layout of the folder; a folder of another version is not used.
@@ -91,8 +92,18 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Where the rip that makes `output` keeps its state.
     pub(crate) fn folder_of(output: &Path) -> PathBuf {
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(".finalrip");
+        /// What a file's name can hold, in bytes.
+        const NAME: usize = 255;
+        const SUFFIX: &str = ".finalrip";
+        let whole = output.file_name().unwrap_or_default();
+        let mut name = whole.to_owned();
+        if whole.len() + SUFFIX.len() > NAME {
+            // The start alone would be that of other names too.
+            let hash = format!("-{}", &sha256(whole.as_encoded_bytes())[..16]);
+            name = start_of(whole, NAME - SUFFIX.len() - hash.len()).to_owned();
+            name.push(hash);
+        }
+        name.push(SUFFIX);
         output.with_file_name(name)
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::container::{Excerpt, MergeProgress, Merged, output_error};
+use crate::convert;
+use crate::encode::inputs;
 use crate::encode::pipeline::{self, Opening};
 use crate::encoder::command::EncodeCommand;
 use crate::encoder::command::streams::StreamRules;
@@ -31,6 +33,7 @@ pub(super) type Events = Teller<RipEvent, RipReport>;
 pub(super) fn conduct(job: &Arc<RipJob>, workspace: &Arc<Workspace>, events: &Events) -> Result<RipReport> {
     let started = Instant::now();
     let clip = job.first_script().evaluate()?;
+    inputs::check_open(job.output.file.target())?;
     if job.output.cancel.is_cancelled() {
         // Before anything of an earlier run, which was perhaps meant, is given up.
         return Err(Error::Cancelled);
@@ -126,6 +129,8 @@ fn settle_plan(job: &RipJob, workspace: &Workspace, clip: &Clip, events: &Events
 /// Divides the clip, and notices early when its frames are not evenly spaced.
 pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>) -> Result<(Plan, Timing)> {
     let info = clip.info();
+    let (command, encoder) = (&job.output.command, &job.output.encoder);
+    convert::check_alpha(command, encoder, clip.pixel_format(), &job.output.format.name())?;
     let range = job.range(info.frames)?;
     let workers = match job.options.workers {
         Some(workers) => workers,

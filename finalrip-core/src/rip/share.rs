@@ -89,7 +89,7 @@ mod tests {
     fn clip(width: u32, height: u32) -> ClipInfo {
         let (family, sample) = (ColorFamily::Yuv, SampleType::Integer);
         let format = VideoFormat { family, sample, bits: 10, subsampling_w: 1, subsampling_h: 1 };
-        ClipInfo { format, width, height, frames: 1, frame_rate: None, threads: 1 }
+        ClipInfo { format, width, height, frames: 1, frame_rate: None, alpha: false, threads: 1 }
     }
 
     #[test]

@@ -11,11 +11,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{MergeProgress, output_error};
+use crate::encode::inputs;
 use crate::encode::pipeline::{Opening, Seam, Terms};
 use crate::error::{Error, Result};
 use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
-use crate::script::Clip;
+use crate::script::{Clip, from_working_folder};
 use crate::timing::Timing;
 use crate::units::FrameRange;
 
@@ -175,6 +176,7 @@ impl Stages {
             let expected = "a number below that of the plan's chunks";
             return Err(Error::Setting { option: "chunk", value: chunk.to_string(), expected });
         };
+        self.check_chunk(path)?;
         if self.job.output.repeats && plan.timing == Timing::Variable && plan.plan.chunks.len() > 1 {
             let reason = "it has no variable timing, which this clip needs: write .mkv, .mp4, .mov, .webm, .ts or .nut, or plan one \
                           chunk (RipOptions::slice)";
@@ -222,6 +224,8 @@ impl Stages {
         let (files, records): (Vec<PathBuf>, Vec<ChunkRecord>) =
             chunks.iter().map(|(path, chunk)| (path.clone(), chunk.0.clone())).unzip();
         check_chunks(&plan.plan, &records)?;
+        let read = files.iter().map(|path| ("one of the chunks", path.as_path()));
+        inputs::check(self.job.output.file.target(), read, &self.job.command)?;
         let Some(Settled { chunks: records, note }) = evenness::settle(&self.job, &plan.plan, records) else {
             return Ok(Staged::OffGrid);
         };
@@ -245,11 +249,25 @@ impl Stages {
         Ok(Staged::Done(run::report(&self.job, &plan.plan, &records, merged, figures)))
     }
 
+    /// Refuses a chunk's file that the rip reads.
+    fn check_chunk(&self, path: &Path) -> Result<()> {
+        let job = &self.job;
+        let target = from_working_folder(path).map_err(|error| output_error(path, error.to_string()))?;
+        let source = job.source.as_deref().map(|path| ("the source", path));
+        inputs::check(&target, inputs::of_script(&job.script).chain(source), &job.command)?;
+        let named = job.options.inputs.iter().map(|path| ("one of the files that it is made from", path.as_path()));
+        inputs::check(&target, named, &job.command)
+    }
+
     /// The script, evaluated if it was not.
     fn clip(&mut self) -> Result<Clip> {
         match &self.clip {
             Some(clip) => Ok(clip.clone()),
-            None => Ok(self.clip.insert(self.job.first_script().evaluate()?).clone()),
+            None => {
+                let clip = self.job.first_script().evaluate()?;
+                inputs::check_open(self.job.output.file.target())?;
+                Ok(self.clip.insert(clip).clone())
+            }
         }
     }
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import finalrip
 from finalrip import Error, _arguments
 from finalrip._doctor import doctor
 from finalrip._progress import Display, Lines, bar_maker, clock, lasting
 from finalrip._record import Record
+
+# The outputs that are standard output.
+_STDOUT = ("-", "pipe:", "pipe:1", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _encode(given: argparse.Namespace) -> int:
-    with _prints_aside(given), _progress(given) as show:
-        report = finalrip.encode(given.script, given.output, given.param, progress=show, **_shared(given))
+    with _prints_aside(given), _stdout(given) as stdout, _progress(given) as show:
+        output = given.output if stdout is None else stdout
+        report = finalrip.encode(given.script, output, given.param, progress=show, **_shared(given))
     if given.quiet:
         return 0
     for note in report.notes:
@@ -69,8 +75,17 @@ def _rip(given: argparse.Namespace) -> int:
         with _prints_aside(given):
             plan = finalrip.plan(given.script, given.output, given.param, **options)
         return _tell_plan(given, plan)
-    with _prints_aside(given) as answers, _progress(given, answers) as show:
-        report = finalrip.rip(given.script, given.output, given.param, progress=show, **options)
+    with (
+        _prints_aside(given) as answers,
+        _stdout(given) as stdout,
+        _made_in(given, stdout) as output,
+        _progress(given, answers) as show,
+    ):
+        report = finalrip.rip(given.script, output, given.param, progress=show, **options)
+        if stdout is not None:
+            with open(output, "rb") as made:
+                shutil.copyfileobj(made, stdout)
+            os.unlink(output)
     if given.events or given.quiet:
         return 0
     for note in report.notes:
@@ -174,6 +189,10 @@ def _prints_aside(given: argparse.Namespace) -> Iterator[int]:
     if not given.json and not getattr(given, "events", False):
         yield 1
         return
+    if getattr(given, "output", None) in _STDOUT:
+        # The file goes where the answer would.
+        yield 2
+        return
     _flush()
     answer = os.dup(1)
     os.dup2(2, 1)
@@ -182,6 +201,32 @@ def _prints_aside(given: argparse.Namespace) -> Iterator[int]:
     finally:
         os.dup2(answer, 1)
         os.close(answer)
+
+
+@contextmanager
+def _stdout(given: argparse.Namespace) -> Iterator[BinaryIO | None]:
+    """Standard output for the file, if it goes there; what is printed goes to standard error from then on."""
+    if given.output not in _STDOUT:
+        yield None
+        return
+    _flush()
+    taken = os.dup(1)
+    os.dup2(2, 1)
+    with open(taken, "wb") as stdout:
+        yield stdout
+
+
+@contextmanager
+def _made_in(given: argparse.Namespace, stdout: BinaryIO | None) -> Iterator[str]:
+    """The file that a rip makes. One for standard output is made in a folder, since a rip goes back and forth in it."""
+    if stdout is None:
+        yield given.output
+    elif given.state is not None:
+        os.makedirs(given.state, exist_ok=True)
+        yield os.path.join(given.state, "stdout")
+    else:
+        with tempfile.TemporaryDirectory(prefix="finalrip-") as folder:
+            yield os.path.join(folder, "stdout")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text
 def add_work(command: argparse.ArgumentParser) -> None:
     """What `encode` and `rip` have in common."""
     command.add_argument("script", metavar="SCRIPT", help="the VapourSynth script")
-    command.add_argument("output", metavar="OUT", help="the file to make")
+    command.add_argument("output", metavar="OUT", help="the file to make; - is standard output")
     command.add_argument("--param", required=True, metavar="COMMAND", help="the encode command, such as '-c:v libx265 -crf 16'")
     command.add_argument("--source", metavar="FILE", help="what the script reads as FINALRIP_SOURCE")
     command.add_argument("--arg", action="append", default=[], type=_pair, metavar="K=V", help="a variable of the script")
@@ -59,6 +59,7 @@ def add_work(command: argparse.ArgumentParser) -> None:
 
 def add_rip(command: argparse.ArgumentParser) -> None:
     """What `rip` has beside that."""
+    command.add_argument("--state", metavar="FOLDER", help="where a rip to standard output keeps what is finished")
     command.add_argument("--workers", type=_some, metavar="N", help="chunks to encode at the same time (default: from the machine)")
     command.add_argument("--chunk", metavar="LENGTH", help="how long a chunk should be, such as 30s or 720f")
     command.add_argument("--no-slice", action="store_true", help="make one chunk of it all")

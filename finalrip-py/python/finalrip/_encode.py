@@ -22,7 +22,8 @@ from ._progress import Listener, listener
 from ._range import Range, ends, within
 from ._reports import EncodeReport
 from ._script import as_script
-from ._settings import choice, flag, path, seconds, whole_or_none
+from ._settings import choice, flag, seconds, whole_or_none
+from ._sink import Output, opened
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,8 +55,8 @@ class EncodeOptions(TypedDict, total=False):
 
 
 def encode(
-    clip: vs.VideoNode | str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
+    output: Output,
     command: Command,
     *,
     progress: Listener[Progress] = None,
@@ -80,7 +81,12 @@ def encode(
 
     The container follows from the command's `-f` or the extension of `output`. The file appears under its name when it is
     complete; on any error, and on Ctrl-C, which raises `Cancelled` within a second, none is left. What the encoder and libav
-    log is in the report, and goes to the logger `finalrip`.
+    log is in the report, and goes to the logger `finalrip`. An output that is the script or its source, under whatever name, is
+    refused.
+
+    `output` may be an object with a `write` that takes bytes; the command names the container then. An open file of Python's is
+    written to from where it stands, another object that can be sought in gets the finished file, and any other gets the bytes as
+    they come, on a thread of its own: for Matroska, MPEG-TS and other containers that can be streamed.
 
     - `progress`: True for a bar, or a callable that gets a `Progress` on the calling thread; what it raises stops the
       encode and is raised here. `progress_interval`: the least time between two calls, in seconds.
@@ -96,32 +102,32 @@ def encode(
       namespace, and which output to take. `threads`, `cache`: filter threads of their core, and its cache's size in MiB.
     """
     text = checked(command)
-    target = path("output", output)
     settings = frame_settings(ignore_props, timing, requests, progress_interval)
     stretch, token, log = ends(range), cancel or CancelToken(), Log()
     quiet = flag("quiet", quiet)
     node = _live.as_node(clip)
     if node is not None:
         refuse_for_live(args=args, output_index=output_index, threads=threads, cache=cache, source=source)
-    with listener(progress) as told:
+    with opened(output) as (target, descriptor), listener(progress) as told:
         listen = None if told is None else lambda text: told(read_progress(text))
         if node is not None:
             settings["range"] = within(stretch, node.num_frames)
-            live = _live.source_of(node)
+            live = _live.source_of(node, _live.alpha_of(clip))
             if quiet:
                 text = _live.hushed(text)
             with _live.stopped_with_the_environment(token):
-                report = _finalrip.encode(live, text, target, json.dumps(settings), token, log.take, listen)
+                encode = (live, text, target, json.dumps(settings), token, log.take, listen)
+                report = _finalrip.encode(*encode, descriptor=descriptor)
         else:
             script = as_script(clip, source, args, output_index).with_core(threads, cache)
-            job = _process.Job("encode", script, text, target, {**settings, "range": stretch}, quiet)
+            job = _process.Job("encode", script, text, target, {**settings, "range": stretch}, quiet, descriptor)
             report = _process.run(_process.events(job, token, log), listen)
     return EncodeReport.from_wire({**json.loads(report), "log": log.lines})
 
 
 async def encode_async(
-    clip: vs.VideoNode | str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
+    output: Output,
     command: Command,
     *,
     progress: Listener[Progress] = None,

@@ -51,8 +51,8 @@ class Evaluations:
             environment = self._policy.api.create_environment()
             self._environments.append(environment)
             with self._policy.api.wrap_environment(environment).use():
-                node = evaluate(self._script)
-                return node, source_of(node)
+                node, alpha = evaluate(self._script)
+                return node, source_of(node, alpha)
 
     def __call__(self) -> Source:
         """Another source of the same frames."""

@@ -85,6 +85,8 @@ class ProcessError(Error, ChildProcessError):
 
     exit_code: int | None = None
     """Its exit code; a signal's number below 0."""
+    traceback: str = ""
+    """Where the script was when a signal ended it, the latest call first; empty where that was in no Python."""
 
 
 class ServerError(Error, OSError):

@@ -65,11 +65,17 @@ def as_node(clip: object) -> vs.VideoNode | None:
     return clip if isinstance(clip, module.VideoNode) else None
 
 
-def source_of(node: vs.VideoNode) -> Source:
-    """The node as the library takes it, in the environment of the caller."""
+def alpha_of(clip: object) -> vs.VideoNode | None:
+    """The alpha that was set beside a clip, if it is what `get_output` returns and has one."""
+    module: Any = sys.modules.get("vapoursynth")
+    return getattr(clip, "alpha", None) if isinstance(clip, getattr(module, "VideoOutputTuple", ())) else None
+
+
+def source_of(node: vs.VideoNode, alpha: vs.VideoNode | None = None) -> Source:
+    """The node as the library takes it, with its alpha, in the environment of the caller."""
     import vapoursynth as vs
 
-    if getattr(node, "gpu_resident", False):
+    if getattr(node, "gpu_resident", False) or getattr(alpha, "gpu_resident", False):
         raise ClipError("the clip cannot be encoded: its frames are on the GPU; bring them back in the script")
     try:
         environment = vs.get_current_environment()
@@ -78,7 +84,7 @@ def source_of(node: vs.VideoNode) -> Source:
     except RuntimeError:
         within = None
     try:
-        return Source(node, vs.core.core, within)
+        return Source(node, vs.core.core, within, alpha)
     except (ValueError, OverflowError) as error:
         raise ClipError(f"the clip cannot be encoded: {error}") from None
 

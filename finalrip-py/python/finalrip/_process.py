@@ -8,27 +8,32 @@ on behind the caller's back.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from ._errors import Cancelled, ProcessError, SetupError, as_cancelled, from_wire, make
 from ._finalrip import CancelToken
 from ._log import Log
-from ._script import Script, follow_python
+from ._script import Script, follow_python, refuse_output
 
 _BOOTSTRAP = (
     "import json, sys; job = json.loads(sys.stdin.readline()); sys.path[:] = job['path'];"
     "from finalrip._worker import main; main(job)"
 )
+
+# How the file names of this package's own code begin, as faulthandler writes them.
+_OURS = f'"{os.path.dirname(__file__)}{os.sep}_'
 
 # How often the token is looked at.
 _POLL = 0.05
@@ -64,6 +69,8 @@ class Job:
     """For the compiled half; `range` is still what the caller said."""
     quiet: bool
     """Whether what it writes to standard output and standard error is for the log alone."""
+    descriptor: int | None = None
+    """The open file to write to, if it is not a path; `output` is a name for it then."""
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -73,6 +80,7 @@ class Job:
             "command": self.command,
             "output": self.output,
             "settings": self.settings,
+            "descriptor": self.descriptor,
         }
 
 
@@ -82,6 +90,8 @@ def events(job: Job, cancel: CancelToken, log: Log) -> Generator[str, None, str]
 
     The process waits until the next event is asked for.
     """
+    if job.descriptor is None:
+        refuse_output(job.output, job.script)
     with _started(job, log) as process:
         try:
             return (yield from process.events(cancel))
@@ -97,36 +107,40 @@ def _started(job: Job, log: Log) -> Iterator[_Process]:
         raise SetupError("a script needs a process of its own, and this program does not say which Python it is")
     ours, theirs = os.pipe()
     output = subprocess.PIPE if job.quiet else None
+    # Where its Python was when it crashed.
+    crashes = tempfile.TemporaryFile()
+    passed = [theirs, crashes.fileno(), *([] if job.descriptor is None else [job.descriptor])]
     try:
         child = subprocess.Popen(
             [sys.executable, "-P", "-c", _BOOTSTRAP],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT if job.quiet else None,
-            pass_fds=(theirs,),
+            pass_fds=passed,
             # Ctrl-C is for this process, which then tells the other one.
             process_group=0,
         )
     except BaseException:
         os.close(ours)
+        crashes.close()
         raise
     finally:
         os.close(theirs)
-    process = _Process(child, ours, log)
+    process = _Process(child, (ours, crashes), log)
     try:
-        process.send(json.dumps({**job.to_wire(), "answers": theirs}))
+        process.send(json.dumps({**job.to_wire(), "answers": theirs, "crashes": crashes.fileno()}))
         yield process
     finally:
         process.stop()
 
 
 class _Process:
-    def __init__(self, child: subprocess.Popen[bytes], answers: int, log: Log) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], files: tuple[int, IO[bytes]], log: Log) -> None:
         self._child = child
-        self._answers = answers
+        self._answers, self._crashes = files
         self._log = log
         self._ready = select.poll()
-        self._ready.register(answers, select.POLLIN)
+        self._ready.register(self._answers, select.POLLIN)
         # What it prints, where that is for the log.
         self._printed = _Printed(child.stdout.fileno(), log) if child.stdout is not None else None
         if self._printed is not None:
@@ -221,9 +235,21 @@ class _Process:
                 self._printed.finish()
             words = f"its last words were: {' / '.join(self._log.lines[-5:]) or 'none'}"
         text = f"the process that evaluates the script {how}; {words}"
-        error = make("ProcessError", text, {"exit_code": code})
+        where = self._where()
+        if where:
+            text = f"{text}; Python was at:\n{where}"
+        error = make("ProcessError", text, {"exit_code": code, "traceback": where})
         assert isinstance(error, ProcessError)
         return error
+
+    def _where(self) -> str:
+        """Where the script was on the thread that crashed, the latest call first; nothing where it was in no Python."""
+        self._crashes.seek(0)
+        text = self._crashes.read().decode(errors="replace")
+        calls = text.partition("Current thread ")[2].splitlines()[1:]
+        calls = list(itertools.takewhile(lambda line: line.strip().startswith("File "), calls))
+        # What stands below is ours.
+        return "\n".join(itertools.takewhile(lambda line: _OURS not in line, calls))
 
     def _exit_code(self) -> int | None:
         """As `Popen.poll`, but the process stays to be waited for: until then no other group gets its number."""
@@ -256,6 +282,7 @@ class _Process:
                 os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
             os.close(self._answers)
+            self._crashes.close()
             if self._printed is not None:
                 self._printed.finish()
             if self._child.stdout is not None:

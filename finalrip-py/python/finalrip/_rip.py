@@ -62,7 +62,7 @@ class RipOptions(TypedDict, total=False):
 
 
 def rip(
-    clip: vs.VideoNode | str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
     output: str | os.PathLike[str],
     command: Command,
     *,
@@ -113,7 +113,7 @@ def rip(
 
 
 def rip_iter(
-    clip: vs.VideoNode | str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
     output: str | os.PathLike[str],
     command: Command,
     *,
@@ -132,7 +132,7 @@ def rip_iter(
 
 
 async def rip_async(
-    clip: vs.VideoNode | str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
     output: str | os.PathLike[str],
     command: Command,
     *,
@@ -152,7 +152,7 @@ async def rip_async(
 
 
 def plan(
-    clip: vs.VideoNode | str | os.PathLike[str],
+    clip: vs.VideoNode | vs.VideoOutputTuple | str | os.PathLike[str],
     output: str | os.PathLike[str],
     command: Command,
     *,
@@ -186,7 +186,8 @@ def _begun(
         refuse_for_live(
             args=given.args, output_index=given.output_index, threads=given.threads, cache=given.cache, environments=own
         )
-        return _live_events(work, node, (_live.hushed(text) if given.quiet else text, target), settings, told)
+        clip = (node, _live.alpha_of(clip))
+        return _live_events(work, clip, (_live.hushed(text) if given.quiet else text, target), settings, told)
     script = as_script(clip, given.source, given.args, given.output_index).with_core(given.threads, given.cache)
     return _process.events(_process.Job(work, script, text, target, settings, given.quiet), cancel, log)
 
@@ -275,22 +276,24 @@ def _merge_settings(
 
 def _live_events(
     work: Literal["rip", "plan"],
-    node: vs.VideoNode,
+    clip: tuple[vs.VideoNode, vs.VideoNode | None],
     file: tuple[str, str],
     settings: dict[str, Any],
     told: tuple[CancelToken, Log],
 ) -> Generator[str, None, str]:
-    (text, target), (cancel, log) = file, told
+    (text, target), (cancel, log), (node, alpha) = file, told, clip
     settings = {**settings, "range": within(settings["range"], node.num_frames)}
-    live = _live.source_of(node)
+    live = _live.source_of(node, alpha)
     resumes = work == "rip" and settings["resume"]
 
     def events() -> Generator[str, None, str]:
-        clip = _fingerprint.of_clip(node, settings["range"], cancel) if resumes else _fingerprint.of_nothing()
+        clips = [part for part in (node, alpha) if part is not None]
+        prints = [_fingerprint.of_clip(part, settings["range"], cancel) for part in clips if resumes]
+        print_of_clip = "\n".join(prints) or _fingerprint.of_nothing()
 
         def run(token: CancelToken, listen: Callable[[str], object]) -> str:
             arguments: list[tuple[str, str]] = []
-            rip = (live, clip, arguments, text, target, json.dumps(settings), token, log.take)
+            rip = (live, print_of_clip, arguments, text, target, json.dumps(settings), token, log.take)
             return _finalrip.plan(*rip) if work == "plan" else _finalrip.rip(*rip, listen)
 
         return (yield from _live.events(run, cancel))

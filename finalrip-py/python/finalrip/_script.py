@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,11 @@ class Script:
     def name(self) -> str:
         return self.path or "<string>"
 
+    @property
+    def inputs(self) -> list[str]:
+        """The files that it is known to read, and its own."""
+        return [path for path in (self.path, self.source) if path is not None]
+
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -53,7 +60,7 @@ def as_script(
 ) -> Script:
     """The script that the caller means; a file is read now."""
     if isinstance(script, str) and ("\n" in script or "\r" in script):
-        path, text = None, script
+        path, text = None, script.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     elif isinstance(script, (str, os.PathLike)):
         path = os.path.abspath(os.fspath(script))
         text = _read(path)
@@ -68,6 +75,14 @@ def as_script(
     return Script(text, path, where, dict(args or {}), whole("output_index", output_index, 0))
 
 
+def refuse_output(output: str, script: Script) -> None:
+    """Raise OutputError if the output is the script or its source, under whatever name; the library looks again."""
+    for what, path in (("the script", script.path), ("the source", script.source)):
+        with suppress(OSError):
+            if path is not None and os.path.samefile(path, output) and not stat.S_ISCHR(os.stat(output).st_mode):
+                raise make("OutputError", f"cannot write {output}: it is {what}; choose another name", {"path": output})
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
@@ -77,17 +92,23 @@ def _read(path: str) -> str:
         raise make("ScriptError", f"the script {path} failed:\n{reason}", {"script": path, "traceback": reason}) from error
 
 
-def evaluate(script: Script) -> vs.VideoNode:
-    """Run the script in this process, as vspipe does, and take its output.
+def evaluate(script: Script) -> tuple[vs.VideoNode, vs.VideoNode | None]:
+    """Run the script in this process, as vspipe does, and take its output, and the alpha that was set beside it.
 
-    It runs inside its own folder, with the name `__vapoursynth__`. For the process that was started for it alone.
+    It runs inside its own folder, in which modules are looked for first, with the name `__vapoursynth__`. For the process that
+    was started for it alone.
     """
     if script.source is not None:
         os.environ[SOURCE_VARIABLE] = script.source
     namespace: dict[str, Any] = {**script.args, "__name__": "__vapoursynth__"}
     if script.path is not None:
         namespace["__file__"] = script.path
-        os.chdir(os.path.dirname(script.path))
+        folder = os.path.dirname(script.path)
+        # Where it is named, and, where that goes through links, where it lies.
+        folders = list(dict.fromkeys((folder, os.path.dirname(os.path.realpath(script.path)))))
+        if sys.path[: len(folders)] != folders:
+            sys.path[:0] = folders
+        os.chdir(folder)
     try:
         import vapoursynth as vs
 
@@ -109,7 +130,7 @@ def evaluate(script: Script) -> vs.VideoNode:
     clip = getattr(output, "clip", output)
     if not isinstance(clip, vs.VideoNode):
         raise ClipError("the clip cannot be encoded: the script's output is audio; only video can be encoded")
-    return clip
+    return clip, getattr(output, "alpha", None)
 
 
 def _traceback(error: BaseException) -> str:

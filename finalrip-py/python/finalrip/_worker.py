@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -73,6 +74,7 @@ class _Caller:
 def main(job: dict[str, Any]) -> None:
     """Do the job, and end the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(job["crashes"])
     cancel = CancelToken()
     caller = _Caller(job["answers"], cancel)
     try:
@@ -101,15 +103,18 @@ def _work(job: dict[str, Any], cancel: CancelToken, caller: _Caller) -> str:
     caller.started()
     text = json.dumps({**settings, "range": stretch})
     if job["work"] == "encode":
-        return _finalrip.encode(live, job["command"], job["output"], text, cancel, caller.log, caller.event)
+        encode = (live, job["command"], job["output"], text, cancel, caller.log, caller.event)
+        return _finalrip.encode(*encode, inputs=script.inputs, descriptor=job["descriptor"])
     arguments = [*script.args.items(), ("output", str(script.output_index))]
     rip = (live, script.text, arguments, job["command"], job["output"], text, cancel, caller.log)
-    return _finalrip.plan(*rip) if job["work"] == "plan" else _finalrip.rip(*rip, caller.event, again)
+    if job["work"] == "plan":
+        return _finalrip.plan(*rip)
+    return _finalrip.rip(*rip, caller.event, again, inputs=script.inputs)
 
 
 def _evaluated(script: Script) -> tuple[Any, Source]:
-    node = evaluate(script)
-    return node, source_of(node)
+    node, alpha = evaluate(script)
+    return node, source_of(node, alpha)
 
 
 def _evaluations(script: Script) -> Evaluations:

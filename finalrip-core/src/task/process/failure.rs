@@ -93,10 +93,26 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// A reason, and the last lines of the log under it.
+/// A reason, under it where Python was when the process crashed, if it did, and the last lines of the log before that.
 pub(super) fn with_last_lines(reason: &str, log: &Log) -> String {
-    let lines: Vec<String> = log.last(LAST_LINES).iter().map(|line| format!("\n  {}", shortened(line, 200))).collect();
-    if lines.is_empty() { reason.to_owned() } else { format!("{reason}; the last that it said:{}", lines.concat()) }
+    let under = |lines: &[String]| lines.iter().map(|line| format!("\n  {}", shortened(line, 200))).collect::<String>();
+    let mut lines = log.last(usize::MAX);
+    let mut text = reason.to_owned();
+    let calls = calls_of_crash(&lines);
+    if !calls.is_empty() {
+        text.push_str(&format!("; Python was at:{}", under(&calls[..calls.len().min(LAST_LINES)])));
+        let crash = lines.iter().rposition(|line| line.starts_with("Fatal Python error"));
+        lines.truncate(crash.unwrap_or(lines.len()));
+    }
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    if last.is_empty() { text } else { format!("{text}; the last that it said:{}", under(last)) }
+}
+
+/// What Python's `faulthandler` says of the thread that crashed, the latest call first.
+fn calls_of_crash(lines: &[String]) -> Vec<String> {
+    let Some(crash) = lines.iter().rposition(|line| line.starts_with("Current thread 0x")) else { return Vec::new() };
+    let calls = lines[crash + 1..].iter().map(|line| line.trim_start());
+    calls.take_while(|line| line.starts_with("File ")).map(str::to_owned).collect()
 }
 
 /// What a user is told of an error, and whether another attempt would fail as well.
@@ -138,6 +154,19 @@ mod tests {
         assert_eq!(End::Status(0).to_string(), "the encoder process ended with status 0 in the middle of its work");
         assert!(End::Signal(9).to_string().contains("memory"));
         assert_eq!(End::Signal(60).to_string(), "the encoder process was killed by signal 60");
+    }
+
+    #[test]
+    fn a_crash_is_told_with_pythons_calls_and_not_with_what_follows_them() {
+        let said = "Fatal Python error: Segmentation fault\nThread 0x1 (most recent call first):\n  File \"a\", line 1 in f\n\
+                    Current thread 0x2 (most recent call first):\n  File \"<string>\", line 4 in deep\n  File \"<string>\", \
+                    line 6 in <module>\nExtension modules: vapoursynth (total: 1)";
+        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        assert_eq!(
+            calls_of_crash(&lines),
+            ["File \"<string>\", line 4 in deep", "File \"<string>\", line 6 in <module>"]
+        );
+        assert_eq!(calls_of_crash(&lines[..3]), [""; 0]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::rip::plan::ChunkLength;
 use crate::rip::stages::{EncodedChunk, MergeStep, Staged, StagedPlan, Stages};
 use crate::rip::{Environments, Rip, RipOptions};
-use crate::script::Script;
+use crate::script::{Script, plain_text};
 use crate::task::records::{EncodedClip, TaskJob, TaskPlan, WorkProgress};
 
 /// The least time between two reports of progress.
@@ -205,8 +205,7 @@ pub(in crate::task) fn for_result(command: &EncodeCommand) -> EncodeCommand {
 }
 
 fn check(text: &str) -> Outcome<()> {
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    Script::from_text(CHECK).arg("text", text).execute().map_err(|error| match plain(&error) {
+    Script::from_text(CHECK).arg("text", plain_text(text)).execute().map_err(|error| match plain(&error) {
         Some(reason) => (format!("the script is not valid Python:\n{reason}"), !reason.starts_with("MemoryError")),
         None => told(error),
     })
