@@ -70,6 +70,10 @@ impl Muxer {
         let (target, log) = (file.target().to_owned(), LogTail::default());
         let path = file.create().map_err(|error| output_error(&target, error.to_string()))?;
         let sink = file.sink();
+        if settings.format.name() == "wtv" && sink.as_ref().is_some_and(|sink| !sink.is_seekable()) {
+            // libav writes it, and nobody reads it.
+            return Err(output_error(&target, format!("the container wtv cannot be streamed; {STREAMS}")));
+        }
         let failed = |code: AvError| failed(&target, code, &log);
         let bitstream = open_bitstream(parameters, time_base, settings)?;
         let filtered = bitstream.as_ref().map(|filter| filter.stream(parameters)).transpose().map_err(failed)?;

@@ -48,10 +48,9 @@ pub(crate) fn problem(
     }
 }
 
-/// What Matroska says of a video whose alpha lies beside its packets; nothing in them says so.
-pub(crate) fn tag(encoder: &str, pixel_format: &str) -> Option<(String, String)> {
-    let has_alpha = PixelFormat::from_name(pixel_format).is_some_and(PixelFormat::has_alpha);
-    (BESIDE.contains(&encoder) && has_alpha).then(|| ("alpha_mode".to_owned(), "1".to_owned()))
+/// The pixel format of a video whose alpha lies beside its packets: nothing in them says so, and the container has to.
+pub(crate) fn beside(encoder: &str, pixel_format: &str) -> Option<PixelFormat> {
+    PixelFormat::from_name(pixel_format).filter(|format| BESIDE.contains(&encoder) && format.has_alpha())
 }
 
 /// Whether the command's filters take the alpha out, or name a pixel format without any.

@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use ffmpeg_next::ffi as av;
 
 use super::format::OutputFormat;
+use super::pixel_format::PixelFormat;
 use super::{AvError, StreamParameters, c_string};
 
 /// How a subtitle codec shows what it says.
@@ -27,6 +28,13 @@ impl StreamParameters {
     pub(crate) fn with_coded_bits(&self, bits: i32) -> Result<Self, AvError> {
         let mut copy = self.copied()?;
         copy.raw_mut().bits_per_coded_sample = bits;
+        Ok(copy)
+    }
+
+    /// A copy that says which pixel format was coded.
+    pub(crate) fn with_pixel_format(&self, format: PixelFormat) -> Result<Self, AvError> {
+        let mut copy = self.copied()?;
+        copy.raw_mut().format = format.raw() as c_int;
         Ok(copy)
     }
 

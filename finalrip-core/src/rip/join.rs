@@ -160,13 +160,10 @@ fn merge_once(
     let stream = video_of(&opened).map_err(|what| unreadable(path, what))?;
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
-    metadata.extend(alpha::tag(&first.stream.encoder, &first.stream.pixel_format));
     let mut packets = Packets::new(files, chunks);
     let started = start_codes(job.output.format, stream, first.stream.time_base);
     let (mut filter, started) = started.map_err(|code| unreadable(path, code.to_string()))?.unzip();
-    let bits = coded_bits(&first.stream.encoder, &first.stream.pixel_format);
-    let told = bits.map(|bits| stream.parameters.with_coded_bits(bits)).transpose();
-    let told = told.map_err(|code| unreadable(path, code.to_string()))?;
+    let told = described(stream, &first.stream).map_err(|code| unreadable(path, code.to_string()))?;
     let video = VideoTrack {
         parameters: started.as_ref().or(told.as_ref()).unwrap_or(&stream.parameters),
         time_base: first.stream.time_base,
@@ -181,6 +178,15 @@ fn merge_once(
         },
     };
     merge_streams(video, job.source.as_deref(), &job.output.file, settings, &job.output.cancel, tell)
+}
+
+/// The stream with what Matroska does not keep of it, and the merged file's container needs.
+fn described(stream: &InputStream, record: &StreamRecord) -> Result<Option<StreamParameters>, AvError> {
+    let (encoder, format) = (record.encoder.as_str(), record.pixel_format.as_str());
+    if let Some(bits) = coded_bits(encoder, format) {
+        return stream.parameters.with_coded_bits(bits).map(Some);
+    }
+    alpha::beside(encoder, format).map(|format| stream.parameters.with_pixel_format(format)).transpose()
 }
 
 /// What turns H.264 and HEVC as Matroska has them, with parameter sets in the header and lengths before the units, into
