@@ -40,7 +40,7 @@ impl Source {
     ) -> PyResult<Self> {
         let py = node.py();
         let (done_with, raised) = (Arc::<DoneWith>::default(), Arc::<Raised>::default());
-        let full_range = py.import("vapoursynth")?.getattr("RANGE_FULL")?.extract()?;
+        let full_range: i64 = py.import("vapoursynth")?.getattr("RANGE_FULL")?.extract()?;
         let live = |node: &Bound<'_, PyAny>| -> PyResult<Arc<dyn FrameSource>> {
             Ok(Arc::new(Frames(Arc::new(Live {
                 info: properties::clip_info(node, core)?,
@@ -52,7 +52,7 @@ impl Source {
                 raised: Arc::clone(&raised),
             }))))
         };
-        let frames = match alpha {
+        let frames: Arc<dyn FrameSource> = match alpha {
             None => live(node)?,
             Some(alpha) => {
                 let both = WithAlpha::new(live(node)?, live(alpha)?);
