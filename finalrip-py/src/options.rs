@@ -98,7 +98,6 @@ impl RipSettings {
             environments: if self.per_worker { Environments::PerWorker } else { Environments::Shared },
             progress_interval: interval(self.interval),
             cancel,
-            ..RipOptions::default()
         }
     }
 }
