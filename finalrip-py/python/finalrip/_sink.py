@@ -58,7 +58,7 @@ def opened(output: Output) -> Generator[tuple[str, int | None]]:
         with tempfile.TemporaryFile() as file:
             yield name, file.fileno()
             file.seek(0)
-            shutil.copyfileobj(file, output, _PART)  # type: ignore[arg-type]
+            shutil.copyfileobj(file, output, _PART)
     else:
         with _pumped(output, name) as descriptor:
             yield name, descriptor
@@ -96,8 +96,7 @@ def _pumped(output: Writer, name: str) -> Generator[int]:
         os.close(writable)
         thread.join()
     if raised:
-        error = make("OutputError", f"cannot write {name}: {raised[0]}", {"path": name})
-        raise error from raised[0]
+        raise make("OutputError", f"cannot write {name}: {raised[0]}", {"path": name}) from raised[0]
 
 
 def _write(output: Writer, data: bytes) -> None:
