@@ -2,6 +2,7 @@
 
 #[cfg_attr(not(any(test, feature = "tasks")), allow(dead_code, reason = "only the service cuts clips"))]
 pub(crate) mod cut;
+mod kept;
 mod length;
 mod merge;
 mod output;
@@ -21,6 +22,8 @@ use crate::ffi::log::{LogScope, LogTail};
 use crate::ffi::{AvError, Packet, StreamParameters};
 use crate::units::Rational;
 
+pub(crate) use kept::PacketReader;
+use kept::PacketWriter;
 pub(crate) use length::{PictureLength, picture_length};
 pub use merge::MergeOptions;
 pub(crate) use merge::{Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, VideoTrack, merge, preview};
@@ -40,12 +43,15 @@ pub(crate) struct MuxerSettings {
     /// A chain of bitstream filters in ffmpeg's syntax.
     pub(crate) bitstream_filters: Option<String>,
     pub(crate) stream: StreamSettings,
+    /// Whether the packets are kept as they are, in a file that only [`PacketReader`] reads, and the container that is named
+    /// comes later.
+    pub(crate) keep_packets: bool,
 }
 
 /// Writes one video stream into a file that gets its name when all went well.
 #[derive(Debug)]
 pub(crate) struct Muxer {
-    context: OutputContext,
+    into: Into,
     file: PartialFile,
     target: PathBuf,
     log: LogTail,
@@ -57,6 +63,13 @@ pub(crate) struct Muxer {
     durations: HashMap<i64, i64>,
     /// Presentation time of every packet so far, in decode order.
     presentation: Vec<i64>,
+}
+
+/// What a muxer writes into.
+#[derive(Debug)]
+enum Into {
+    Container(OutputContext),
+    Packets(PacketWriter),
 }
 
 impl Muxer {
@@ -78,12 +91,18 @@ impl Muxer {
         let bitstream = open_bitstream(parameters, time_base, settings)?;
         let filtered = bitstream.as_ref().map(|filter| filter.stream(parameters)).transpose().map_err(failed)?;
         let parameters = filtered.as_ref().unwrap_or(parameters);
+        let packet_base = bitstream.as_ref().and_then(BitstreamFilter::time_base).unwrap_or(time_base);
+        let (durations, presentation) = (HashMap::new(), Vec::new());
+        if settings.keep_packets {
+            let kept = PacketWriter::create(&path, parameters);
+            let into = Into::Packets(kept.map_err(|error| output_error(&target, error.to_string()))?);
+            return Ok(Self { into, file, target, log, packet_base, bitstream, durations, presentation });
+        }
         let context = match sink.clone() {
             Some(sink) => OutputContext::into_sink(sink, settings.format, &log),
             None => OutputContext::create(&path, settings.format, &log),
         };
         let mut context = context.map_err(failed)?;
-        let packet_base = bitstream.as_ref().and_then(BitstreamFilter::time_base).unwrap_or(time_base);
         context.add_stream(parameters, packet_base, &settings.stream).map_err(failed)?;
         if let Some(tag) = &settings.tag {
             context.set_tag(parse_tag(tag).ok_or_else(|| {
@@ -99,8 +118,8 @@ impl Muxer {
             let reason = format!("the {} muxer has no option named {}", settings.format.name(), unused.join(", "));
             return Err(output_error(&target, reason));
         }
-        let durations = HashMap::new();
-        Ok(Self { context, file, target, log, packet_base, bitstream, durations, presentation: Vec::new() })
+        let into = Into::Container(context);
+        Ok(Self { into, file, target, log, packet_base, bitstream, durations, presentation })
     }
 
     /// Notes how long the picture at `pts` is shown, in ticks of the encoder's time base.
@@ -134,8 +153,13 @@ impl Muxer {
     }
 
     fn write_filtered(&mut self, mut packet: Packet) -> Result<()> {
-        packet.rescale(av_rational(self.packet_base), self.context.time_base());
-        self.context.write(packet).map_err(|code| failed(&self.target, code, &self.log))
+        match &mut self.into {
+            Into::Container(context) => {
+                packet.rescale(av_rational(self.packet_base), context.time_base());
+                context.write(packet).map_err(|code| failed(&self.target, code, &self.log))
+            }
+            Into::Packets(kept) => kept.write(&packet).map_err(|error| output_error(&self.target, error.to_string())),
+        }
     }
 
     /// Packets taken from the encoder so far.
@@ -150,14 +174,20 @@ impl Muxer {
 
     /// Bytes in the file so far.
     pub(crate) fn bytes(&self) -> u64 {
-        self.context.position()
+        match &self.into {
+            Into::Container(context) => context.position(),
+            Into::Packets(kept) => kept.position(),
+        }
     }
 
     /// Completes the file and makes it durable, still under its temporary name. Returns its size.
     pub(crate) fn finish(mut self) -> Result<u64> {
         self.filter(None)?;
-        let Self { context, file, target, log, .. } = self;
-        context.finish().map_err(|code| failed(&target, code, &log))?;
+        let Self { into, file, target, log, .. } = self;
+        match into {
+            Into::Container(context) => context.finish().map_err(|code| failed(&target, code, &log))?,
+            Into::Packets(kept) => kept.finish().map_err(|error| output_error(&target, error.to_string()))?,
+        }
         file.complete().map_err(|error| output_error(&target, error.to_string()))
     }
 }
@@ -167,10 +197,19 @@ fn open_bitstream(
     time_base: Rational,
     settings: &MuxerSettings,
 ) -> Result<Option<BitstreamFilter>> {
-    let Some(chain) = &settings.bitstream_filters else { return Ok(None) };
+    let chain = settings.bitstream_filters.as_deref();
+    chain.map(|chain| open_bitstream_filters(chain, stream, time_base)).transpose()
+}
+
+/// Opens a chain of bitstream filters for a stream.
+pub(crate) fn open_bitstream_filters(
+    chain: &str,
+    stream: &StreamParameters,
+    time_base: Rational,
+) -> Result<BitstreamFilter> {
     let log = LogTail::default();
     let _scope = LogScope::enter(&log);
-    BitstreamFilter::open(chain, stream, time_base).map(Some).map_err(|code| Error::Encoder {
+    BitstreamFilter::open(chain, stream, time_base).map_err(|code| Error::Encoder {
         stage: format!("the bitstream filter chain {chain:?}"),
         message: code.to_string(),
         log: log.take(),

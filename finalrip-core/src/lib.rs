@@ -27,6 +27,7 @@
 //! `finalrip_core`. x265 and SVT-AV1 print banners of their own to standard error, as they do under ffmpeg.
 
 mod alpha;
+mod bitstream;
 mod cancel;
 mod container;
 mod convert;

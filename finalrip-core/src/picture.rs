@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 
 use ffmpeg_next::ffi as av;
+use serde::{Deserialize, Serialize};
 
 use crate::ffi::AvError;
 use crate::ffi::frame::AvFrame;
@@ -75,7 +76,7 @@ fn libav_name(format: VideoFormat) -> Option<String> {
 }
 
 /// Colour as libav numbers it. Only values that libav defines are ever stored here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Color {
     pub(crate) range: c_int,
     pub(crate) primaries: c_int,

@@ -7,6 +7,7 @@
 mod evenness;
 pub(crate) mod event;
 mod fingerprint;
+mod fit;
 mod foresee;
 mod join;
 mod length;
@@ -33,6 +34,7 @@ use crate::encode::inputs::{self, Input};
 use crate::encode::job::Job;
 use crate::encoder::command::streams::{SideKind, StreamRules};
 use crate::encoder::command::{EncodeCommand, EncoderChoice, StreamPart};
+use crate::encoder::parts;
 use crate::error::{Error, Result};
 use crate::script::{Script, from_working_folder};
 use crate::supervise::{call_back, supervise};
@@ -192,7 +194,7 @@ impl Rip {
     /// # Errors
     /// As [`Rip::run`].
     pub fn plan(&self) -> Result<Plan> {
-        let job = Arc::new(RipJob::new(self)?);
+        let job = Arc::new(RipJob::new(self, true)?);
         let stop = job.output.cancel.clone();
         let none: fn(()) = |()| {};
         supervise("finalrip-plan", &self.options.cancel, &stop, none, move |_| run::plan_only(&job))
@@ -205,8 +207,8 @@ impl Rip {
     /// the same file. The state is kept on any error, and the next run goes on from there. A panic in `listen` becomes
     /// [`Error::Callback`].
     pub fn run(&self, mut listen: impl FnMut(&RipEvent)) -> Result<RipReport> {
-        let mut job = RipJob::new(self)?;
-        let workspace = Arc::new(Workspace::open(job.output.file.target())?);
+        let mut job = RipJob::new(self, true)?;
+        let workspace = Arc::new(Workspace::open(job.output.file.target(), job.chunk_extension())?);
         // Killed in the merge, it leaves its half of a file where the next run sweeps.
         job.output.file.make_in(workspace.folder().to_owned());
         let job = Arc::new(job);
@@ -248,6 +250,8 @@ struct RipJob {
     chunk_command: EncodeCommand,
     /// Whether the clip may be divided.
     slices: bool,
+    /// Whether chunks are kept as packets, because Matroska would change what the encoder makes.
+    keep_packets: bool,
 }
 
 /// What of the options decides about the chunks' bits.
@@ -263,7 +267,8 @@ struct Fingerprinted {
 }
 
 impl RipJob {
-    fn new(rip: &Rip) -> Result<Self> {
+    /// Checks the settings. `keeps_packets` says whether chunks may be something else than Matroska.
+    fn new(rip: &Rip, keeps_packets: bool) -> Result<Self> {
         check_options(&rip.options)?;
         let options = Options {
             range: rip.options.range,
@@ -292,12 +297,25 @@ impl RipJob {
                 counted.join(", ")
             );
         }
+        let whole = parts::why_whole(&output.encoder);
+        if let Some(why) = whole.filter(|_| rip.options.slice) {
+            tracing::warn!("the clip is not divided: {} {why}", output.encoder);
+        }
         // Pictures that are repeated on a grid are counted from the first one on.
         let on_one_grid = output.repeats && output.timing == Timing::Variable;
-        let slices = rip.options.slice && kept.is_empty() && counted.is_empty() && !on_one_grid;
-        let chunk_command = chunk_command(&rip.command, &output.encoder, slices);
+        let slices = rip.options.slice && kept.is_empty() && counted.is_empty() && whole.is_none() && !on_one_grid;
+        let codec = rip.command.codec_in(&output.format.name(), output.file.target()).unwrap_or_default();
+        let keep_packets = keeps_packets && !parts::is_kept_by_matroska(&codec);
+        let mut chunk_command = chunk_command(&rip.command, &output.encoder, slices);
+        if keep_packets {
+            chunk_command.format = Some(output.format.name());
+        }
         let (script, command, options) = (rip.script.clone(), rip.command.clone(), rip.options.clone());
-        Ok(Self { script, command, source, options, output, chunk_command, slices })
+        Ok(Self { script, command, source, options, output, chunk_command, slices, keep_packets })
+    }
+
+    fn chunk_extension(&self) -> &'static str {
+        if self.keep_packets { "packets" } else { "mkv" }
     }
 
     /// The script as the first worker, or all of them, use it.
@@ -369,6 +387,7 @@ impl RipJob {
         }
         let mut job = Job::new(&command, path.to_owned(), &options)?;
         job.repeats = self.output.repeats;
+        job.keep_packets = self.keep_packets;
         Ok(job)
     }
 }
@@ -428,6 +447,8 @@ fn chunk_command(command: &EncodeCommand, encoder: &str, slices: bool) -> Encode
     chunk.stream_metadata.clear();
     chunk.tag = None;
     chunk.streams = StreamRules::default();
+    // They see the joined video, as they see all of it in an encode.
+    chunk.bitstream_filters = None;
     if slices {
         chunk.frame_limit = None;
     }

@@ -286,3 +286,50 @@ async fn the_part_of_the_source_that_a_clip_covers_is_cut_when_asked() {
     assert!(service.store().task_objects(&video).await.unwrap().is_empty());
     running.stop().await;
 }
+
+/// README's own example: the parameter sets of x264 and x265 hold what `-crf` decides. The first result stays until the second is
+/// in place, and what could not be joined is refused before it is encoded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clip_retried_with_other_settings_is_joined_to_the_rest() {
+    let running = Running::start(1).await;
+    let (film, script) = (film(), common::rips::over_source(""));
+    for (key, command) in [
+        ("h.mkv", "ffmpeg -i - -c:v libx265 -preset ultrafast -x265-params log-level=none -crf"),
+        ("a.mkv", "ffmpeg -i - -c:v libx264 -preset ultrafast -crf"),
+    ] {
+        running.upload(key, &film).await;
+        let start = finalrip_core::task::StartRequest { command: format!("{command} 30"), ..request(&script) };
+        running.service.start(key, start).await.unwrap();
+        let first = std::fs::read(running.result(key).await).unwrap();
+        let retry = async |index: u32, command: &str| {
+            let overrides = Overrides { command: Some(command.to_owned()), ..Overrides::default() };
+            running.service.retry_encode(key, index, overrides).await
+        };
+        // Another codec is refused at once, and nothing changes.
+        let refused = retry(1, "ffmpeg -i - -c:v ffv1").await.unwrap_err();
+        assert!(refused.to_string().contains("the command makes ffv1"), "{refused}");
+        assert_eq!(running.service.progress(key).await.unwrap().progress.task.state, TaskState::Completed);
+
+        retry(1, &format!("{command} 12 -g 5")).await.unwrap();
+        let view = running.service.progress(key).await.unwrap();
+        assert!(view.result_bytes.is_some(), "{key} has a result all the time");
+        let result = running.result(key).await;
+        assert!(std::fs::read(&result).unwrap() != first, "{key} is merged again");
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg.args(["-v", "warning", "-i"]).arg(&result).args(["-map", "0:v", "-f", "framemd5", "-"]);
+        let judged = ffmpeg.stdin(std::process::Stdio::null()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&judged.stderr), "", "{key}");
+        assert_eq!(common::hashes_of(&judged.stdout).len(), 100, "{key}");
+
+        // Another size shows when the script is evaluated: no frame of it is encoded, and the result is still there.
+        let joined = std::fs::metadata(&result).unwrap().len();
+        retry(0, &format!("{command} 30 -s 64x64")).await.unwrap();
+        let view = running.wait_for_end(key).await;
+        let failure = view.progress.task.failure.unwrap();
+        assert!(failure.starts_with("clip 0: ") && failure.contains("the size is 64x64"), "{failure}");
+        assert_eq!((view.progress.clips[0].attempts, view.result_bytes), (1, Some(joined)));
+        retry(0, &format!("{command} 30")).await.unwrap();
+        running.result(key).await;
+    }
+    running.stop().await;
+}

@@ -43,6 +43,18 @@ pub fn moving(format: &str, width: u32, height: u32, frames: u32) -> String {
     )
 }
 
+/// A script without a source: a box that moves and changes its colour, no two frames alike. 4:2:0 in 8 bits, 25 fps.
+pub fn moving_box(width: u32, height: u32, frames: u32) -> String {
+    text_script(&format!(
+        "clip = core.std.BlankClip(width={width}, height={height}, length={frames}, fpsnum=25, fpsden=1, format=vs.YUV420P8)\n\
+         def box(n):\n    \
+             left, top = n * 4 % ({width} - 32), n * 6 % ({height} - 32)\n    \
+             small = core.std.BlankClip(clip, width=32, height=32, color=[40 + n * 7 % 180, 60 + n * 5, 190 - n * 5])\n    \
+             return small.std.AddBorders(left, {width} - 32 - left, top, {height} - 32 - top, color=[90, 110, 150])\n\
+         clip = core.std.FrameEval(clip, box)"
+    ))
+}
+
 /// Writes a script file into `folder`.
 pub fn script_file(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);

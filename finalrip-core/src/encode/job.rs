@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) encoder: String,
     pub(crate) format: OutputFormat,
     pub(crate) file: PartialFile,
+    /// Whether the file is not to be in the format, but holds the packets that will be.
+    pub(crate) keep_packets: bool,
     pub(crate) range: Option<FrameRange>,
     pub(crate) ignore_props: bool,
     pub(crate) timing: Timing,
@@ -55,6 +57,7 @@ impl Job {
             encoder,
             format,
             file,
+            keep_packets: false,
             range: options.range,
             ignore_props: options.ignore_props,
             timing: timing(command, options, format),

@@ -14,7 +14,7 @@ use crate::ffi::StreamParameters;
 use crate::ffi::format::StreamSettings;
 use crate::ffi::{rescale, trim_heap};
 use crate::frames::{Frame, FrameSource, Frames};
-use crate::picture::{Description, Picture, PixelFormat};
+use crate::picture::{Color, Description, Picture, PixelFormat};
 use crate::report::{Meter, Progress, Report, bitrate};
 use crate::timing::{Claims, NoDuration, Timeline, Timing, Verdict};
 use crate::units::{FrameRange, Rational};
@@ -111,7 +111,7 @@ pub(crate) fn once(
     job: &Job,
     (source, format): (&Arc<dyn FrameSource>, PixelFormat),
     terms: Terms<'_>,
-    seam: Seam,
+    seam: Seam<'_>,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(Outcome, Option<Frames>), Stop> {
     let range = job.range_of(source.info().frames)?;
@@ -170,13 +170,36 @@ fn conversion(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, tim
 
 /// Where a pass meets the one before it and the one after it.
 #[derive(Default)]
-pub(crate) struct Seam {
+pub(crate) struct Seam<'a> {
     /// The frames of this pass, when the pass before has begun them.
     pub(crate) begun: Option<Frames>,
     /// The frames of the pass to come. They are begun when the last frame of this one has arrived: filters are not idle
     /// while the encoder empties itself.
     pub(crate) next: Option<FrameRange>,
+    /// Looks at the stream that the encoder makes as soon as it is known, most often before the first picture is encoded, and
+    /// may refuse it.
+    pub(crate) admit: Admit<'a>,
 }
+
+/// The stream that an encoder makes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StreamFacts {
+    pub(crate) encoder: String,
+    pub(crate) codec: String,
+    pub(crate) pixel_format: String,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) time_base: Rational,
+    /// The constant frame rate; `None` under variable timing.
+    pub(crate) frame_rate: Option<Rational>,
+    pub(crate) sample_aspect: Option<Rational>,
+    pub(crate) color: Color,
+    /// The parameter sets as the encoder gives them for a container's header.
+    pub(crate) extradata: Vec<u8>,
+}
+
+/// Looks at the stream that an encoder makes, and may refuse it.
+pub(crate) type Admit<'a> = Option<&'a dyn Fn(&StreamFacts, &StreamParameters) -> Result<()>>;
 
 /// How encoder and file are opened, as the first frame of a video shows it.
 #[derive(Debug, Clone)]
@@ -210,10 +233,7 @@ pub(crate) struct Trace {
     pub(crate) end: i64,
     /// What the clip's frames say of the constant grid that they were placed on, under [`Timing::Auto`].
     pub(crate) claims: Option<Claims>,
-    pub(crate) time_base: Rational,
-    /// The constant frame rate; `None` under variable timing.
-    pub(crate) frame_rate: Option<Rational>,
-    pub(crate) sample_aspect: Option<Rational>,
+    pub(crate) stream: StreamFacts,
 }
 
 /// Why a pass ended early.
@@ -295,12 +315,12 @@ impl Pass<'_> {
         Frames::new(Arc::clone(self.source), range, in_flight)
     }
 
-    fn run(&self, seam: Seam, tell: &mut dyn FnMut(Progress)) -> Result<(Outcome, Option<Frames>), Stop> {
+    fn run(&self, seam: Seam<'_>, tell: &mut dyn FnMut(Progress)) -> Result<(Outcome, Option<Frames>), Stop> {
         let mut timeline = Timeline::new(self.terms.timing, self.rate());
         let mut meter = Meter::new(self.range.len(), self.job.progress_interval);
         let mut frames = seam.begun.unwrap_or_else(|| self.begin(self.range));
         let mut converter: Option<Converter> = None;
-        let mut sink = Sink::new(self.job, self.is_constant(&timeline), self.terms.opening);
+        let mut sink = Sink::new(self.job, self.is_constant(&timeline), self.terms.opening, seam.admit);
         let mut trimmed = Instant::now();
         while let Some(frame) = frames.next(&self.job.cancel)? {
             let about = self.describe(&frame);
@@ -382,6 +402,7 @@ struct Sink<'a> {
     job: &'a Job,
     constant: bool,
     opening: Option<&'a Opening>,
+    admit: Admit<'a>,
     open: Option<OpenSink<'a>>,
     pictures: u64,
     /// When each picture starts and the last one ends.
@@ -392,6 +413,7 @@ struct Sink<'a> {
 struct OpenSink<'a> {
     job: &'a Job,
     constant: bool,
+    admit: Admit<'a>,
     encoder: Box<dyn Encoder>,
     video: VideoParameters,
     /// Opened as soon as the encoder knows what stream it makes.
@@ -401,8 +423,8 @@ struct OpenSink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(job: &'a Job, constant: bool, opening: Option<&'a Opening>) -> Self {
-        Self { job, constant, opening, open: None, pictures: 0, starts: Vec::new(), end: 0 }
+    fn new(job: &'a Job, constant: bool, opening: Option<&'a Opening>, admit: Admit<'a>) -> Self {
+        Self { job, constant, opening, admit, open: None, pictures: 0, starts: Vec::new(), end: 0 }
     }
 
     /// Whether `-frames:v` has been reached.
@@ -427,7 +449,7 @@ impl<'a> Sink<'a> {
                     Some(opening) => opening.video.clone(),
                     None => describe_video(self.job, self.constant, &picture, converter),
                 };
-                self.open = Some(open(self.job, self.constant, video)?);
+                self.open = Some(open(self.job, self.constant, self.admit, video)?);
             }
             let Some(open) = &mut self.open else { continue };
             let (from, to) = (converter.time_base(), open.video.time_base);
@@ -467,20 +489,13 @@ impl<'a> Sink<'a> {
             let message = format!("{} packets came back for {} frames", muxer.packets(), self.pictures);
             return Err(encoder_failed(encoder.name(), EncoderError::plain(message)));
         }
-        let codec = encoder.stream().map(StreamParameters::codec_name).unwrap_or_default();
-        let name = encoder.name().to_owned();
+        let Some(stream) = encoder.stream().map(|stream| facts(encoder.name(), stream, &video, self.constant)) else {
+            return Err(Error::Internal("the encoder did not say what it made".to_owned()));
+        };
         // Its threads end before the file is made durable.
         drop(encoder);
-        let frame_rate = video.frame_rate.filter(|_| self.constant);
-        let trace = Trace {
-            order: ranks(muxer.presentation()),
-            starts: self.starts,
-            end: self.end,
-            claims,
-            time_base: video.time_base,
-            frame_rate,
-            sample_aspect: video.sample_aspect,
-        };
+        let (name, codec, frame_rate) = (stream.encoder.clone(), stream.codec.clone(), stream.frame_rate);
+        let trace = Trace { order: ranks(muxer.presentation()), starts: self.starts, end: self.end, claims, stream };
         let bytes = muxer.finish()?;
         let report = Report {
             output: self.job.file.target().to_owned(),
@@ -546,6 +561,9 @@ impl OpenSink<'_> {
     /// Opens the file, once the encoder has said what stream it makes.
     fn open_muxer(&mut self) -> Result<()> {
         let Some(stream) = self.encoder.stream().filter(|_| self.muxer.is_none()) else { return Ok(()) };
+        if let Some(admit) = self.admit {
+            admit(&facts(self.encoder.name(), stream, &self.video, self.constant), stream)?;
+        }
         // A variable stream has no default duration that a player could be told.
         let frame_rate = self.video.frame_rate.filter(|_| self.constant);
         let settings = muxer_settings(self.job, self.encoder.name(), frame_rate, self.video.sample_aspect);
@@ -559,7 +577,7 @@ impl OpenSink<'_> {
 }
 
 /// Opens the encoder, and the file if the encoder knows already what stream it makes.
-fn open(job: &Job, constant: bool, video: VideoParameters) -> Result<OpenSink<'_>> {
+fn open<'a>(job: &'a Job, constant: bool, admit: Admit<'a>, video: VideoParameters) -> Result<OpenSink<'a>> {
     let options = &job.command.encoder_options;
     let encoder: Result<Box<dyn Encoder>, EncoderError> = if job.encoder == RAV1E {
         Rav1eEncoder::open(&video, &job.command).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)
@@ -567,7 +585,7 @@ fn open(job: &Job, constant: bool, video: VideoParameters) -> Result<OpenSink<'_
         LibavEncoder::open(&job.encoder, &video, options).map(|encoder| Box::new(encoder) as Box<dyn Encoder>)
     };
     let encoder = encoder.map_err(|error| encoder_failed(&job.encoder, error))?;
-    let mut open = OpenSink { job, constant, encoder, video, muxer: None, early: Vec::new() };
+    let mut open = OpenSink { job, constant, admit, encoder, video, muxer: None, early: Vec::new() };
     open.open_muxer()?;
     Ok(open)
 }
@@ -598,6 +616,21 @@ fn describe_video(job: &Job, constant: bool, picture: &Picture, converter: &Conv
     }
 }
 
+fn facts(encoder: &str, stream: &StreamParameters, video: &VideoParameters, constant: bool) -> StreamFacts {
+    StreamFacts {
+        encoder: encoder.to_owned(),
+        codec: stream.codec_name(),
+        pixel_format: video.format.name(),
+        width: video.width,
+        height: video.height,
+        time_base: video.time_base,
+        frame_rate: video.frame_rate.filter(|_| constant),
+        sample_aspect: video.sample_aspect,
+        color: stream.color(),
+        extradata: stream.extradata().to_vec(),
+    }
+}
+
 pub(super) fn muxer_settings(
     job: &Job,
     encoder: &str,
@@ -613,6 +646,7 @@ pub(super) fn muxer_settings(
         tag: job.command.tag.clone(),
         bitstream_filters: job.command.bitstream_filters.clone(),
         stream: StreamSettings { frame_rate, sample_aspect, metadata },
+        keep_packets: job.keep_packets,
     }
 }
 

@@ -34,7 +34,7 @@ fn retimed(job: &Job, report: &Report, trace: &Trace, claims: &Claims) -> Result
     tracing::info!("the clip's frames are not evenly spaced: they are given their own times");
     let starts = claims.starts();
     let duration = starts.last().map_or(0.0, |&end| end as f64 * variable_tick().as_f64());
-    let mut settings = muxer_settings(job, &report.encoder, None, trace.sample_aspect);
+    let mut settings = muxer_settings(job, &report.encoder, None, trace.stream.sample_aspect);
     // They have done their work.
     settings.bitstream_filters = None;
     let times = Schedule { starts: Some(starts), delay: Schedule::delay_of(&trace.order) };
@@ -55,6 +55,6 @@ impl Trace {
         let Some(claims) = &self.claims else { return false };
         let pictures = self.starts.len();
         let places = self.starts.iter().copied().chain([self.end]);
-        self.time_base == claims.period && pictures == claims.durations.len() && places.eq(0..=pictures as i64)
+        self.stream.time_base == claims.period && pictures == claims.durations.len() && places.eq(0..=pictures as i64)
     }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod hdr;
 mod ignored;
 pub(crate) mod libav;
+pub(crate) mod parts;
 pub(crate) mod rav1e;
 #[cfg(test)]
 mod tests;

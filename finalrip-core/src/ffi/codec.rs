@@ -12,7 +12,7 @@ use super::stderr::Capture;
 use super::{AvError, Dictionary, c_string, text_from};
 use crate::encoder::{EncoderError, VideoParameters};
 use crate::frames::{FieldOrder, HdrMetadata};
-use crate::picture::PixelFormat;
+use crate::picture::{Color, PixelFormat};
 
 /// One encoded packet: an owned `AVPacket`. Timestamps are in the time base of the encoder that made it.
 #[derive(Debug)]
@@ -35,6 +35,14 @@ impl Packet {
         AvError::check(unsafe { av::av_new_packet(packet.as_ptr(), size) })?;
         // SAFETY: the allocation above holds `data.len()` bytes and cannot overlap a Rust slice.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), packet.raw().data, data.len()) };
+        Ok(packet)
+    }
+
+    /// A packet with a copy of `data`, and everything else as in this one.
+    pub(crate) fn with_data(&self, data: &[u8]) -> Result<Self, AvError> {
+        let packet = Self::copy_of(data)?;
+        // SAFETY: both are packets that we own; times, flags and side data are copied, the bytes are left alone.
+        AvError::check(unsafe { av::av_packet_copy_props(packet.as_ptr(), self.as_ptr()) })?;
         Ok(packet)
     }
 
@@ -205,21 +213,14 @@ impl StreamParameters {
         raw.height = video.height as c_int;
         raw.sample_aspect_ratio = rational_or_unknown(video.sample_aspect);
         raw.field_order = av::AVFieldOrder::AV_FIELD_PROGRESSIVE;
-        let target: *mut av::AVCodecParameters = raw;
-        // SAFETY: int-sized C enums in memory that we own; `Color` holds only values that libav defines.
-        unsafe {
-            (&raw mut (*target).color_range).cast::<c_int>().write(video.color.range);
-            (&raw mut (*target).color_primaries).cast::<c_int>().write(video.color.primaries);
-            (&raw mut (*target).color_trc).cast::<c_int>().write(video.color.transfer);
-            (&raw mut (*target).color_space).cast::<c_int>().write(video.color.matrix);
-            (&raw mut (*target).chroma_location).cast::<c_int>().write(video.color.chroma_location);
-        }
+        parameters.set_color(video.color);
         parameters.set_extradata(extradata)?;
         parameters.add_hdr(&video.hdr);
         Ok(parameters)
     }
 
-    pub(super) fn set_extradata(&mut self, extradata: &[u8]) -> Result<(), AvError> {
+    /// Replaces the parameter sets.
+    pub(crate) fn set_extradata(&mut self, extradata: &[u8]) -> Result<(), AvError> {
         let padded = extradata.len() + av::AV_INPUT_BUFFER_PADDING_SIZE as usize;
         // SAFETY: zeroed, with the padding that libav asks of extradata; freed by avcodec_parameters_free.
         let data = unsafe { av::av_mallocz(padded) }.cast::<u8>();
@@ -228,11 +229,25 @@ impl StreamParameters {
         }
         // SAFETY: the allocation is at least as long as `extradata`.
         unsafe { ptr::copy_nonoverlapping(extradata.as_ptr(), data, extradata.len()) };
-        // SAFETY: owned and exclusive.
+        // SAFETY: owned and exclusive; what was there came from libav's allocator, and av_freep takes null as well.
         let raw = unsafe { self.raw.as_mut() };
+        // SAFETY: as above; nothing else points at it.
+        unsafe { av::av_freep((&raw mut raw.extradata).cast()) };
         raw.extradata = data;
         raw.extradata_size = extradata.len() as c_int;
         Ok(())
+    }
+
+    pub(super) fn set_color(&mut self, color: Color) {
+        let target: *mut av::AVCodecParameters = self.raw.as_ptr();
+        // SAFETY: int-sized C enums in memory that we own; `Color` holds only values that libav defines.
+        unsafe {
+            (&raw mut (*target).color_range).cast::<c_int>().write(color.range);
+            (&raw mut (*target).color_primaries).cast::<c_int>().write(color.primaries);
+            (&raw mut (*target).color_trc).cast::<c_int>().write(color.transfer);
+            (&raw mut (*target).color_space).cast::<c_int>().write(color.matrix);
+            (&raw mut (*target).chroma_location).cast::<c_int>().write(color.chroma_location);
+        }
     }
 
     /// Adds HDR10 metadata for the container, unless the encoder has already put it there.
@@ -325,6 +340,12 @@ impl Codec {
     fn is_svt_av1(&self) -> bool {
         // SAFETY: a static string.
         unsafe { text_from(self.raw().name) }.as_deref() == Some("libsvtav1")
+    }
+
+    /// The name of the codec that it makes, such as `hevc`.
+    pub(crate) fn makes(self) -> String {
+        // SAFETY: always returns a static string.
+        unsafe { text_from(av::avcodec_get_name(self.id())) }.unwrap_or_default()
     }
 
     pub(crate) fn id(&self) -> av::AVCodecID {

@@ -18,6 +18,7 @@ pub(crate) mod format;
 pub(crate) mod frame;
 pub(crate) mod hdr;
 pub(crate) mod input;
+pub(crate) mod kept;
 pub(crate) mod log;
 pub(crate) mod options;
 pub(crate) mod output;

@@ -7,6 +7,7 @@ use ffmpeg_next::ffi as av;
 use super::format::OutputFormat;
 use super::pixel_format::PixelFormat;
 use super::{AvError, StreamParameters, c_string};
+use crate::picture::Color;
 
 /// How a subtitle codec shows what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,18 @@ impl StreamParameters {
 
     pub(crate) fn codec_id(&self) -> av::AVCodecID {
         self.raw().codec_id
+    }
+
+    /// The colour of the video.
+    pub(crate) fn color(&self) -> Color {
+        let raw = self.raw();
+        Color {
+            range: raw.color_range as c_int,
+            primaries: raw.color_primaries as c_int,
+            transfer: raw.color_trc as c_int,
+            matrix: raw.color_space as c_int,
+            chroma_location: raw.chroma_location as c_int,
+        }
     }
 
     /// Whether libav has a name for the codec at all.

@@ -3,48 +3,63 @@
 //! What a chunk's file says of time is not looked at: Matroska rounds to milliseconds. The record knows for each packet
 //! which picture it is, and when each picture is shown.
 
+mod chunk;
+mod packets;
+
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::bitstream::Header;
 use crate::cancel::CancelToken;
 use crate::container::{
-    Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, StreamKind, VideoTrack, merge as merge_streams,
-    output_error,
+    Excerpt, MergeFailure, MergeProgress, MergeSettings, Merged, VideoTrack, merge as merge_streams,
+    open_bitstream_filters, output_error,
 };
 use crate::encode::job::Job;
-use crate::encoder::{alpha, coded_bits};
+use crate::encode::pipeline::StreamFacts;
+use crate::encoder::{alpha, coded_bits, parts};
 use crate::error::{Error, Result};
 use crate::ffi::bitstream::BitstreamFilter;
-use crate::ffi::format::{OutputFormat, StreamSettings};
-use crate::ffi::input::{InputContext, InputStream, Probe};
-use crate::ffi::log::LogTail;
+use crate::ffi::format::StreamSettings;
 use crate::ffi::{AvError, Packet, StreamParameters};
-use crate::timing::Schedule;
 use crate::units::Rational;
 
 use super::RipJob;
 use super::fingerprint::{hex, sha256};
+use super::fit;
 use super::record::{ChunkRecord, StreamRecord};
+
+use chunk::ChunkFile;
+use packets::{Packets, Shape};
+
+/// Looks at the stream that a chunk's encoder makes, before it is encoded.
+///
+/// # Errors
+/// [`Error::Clip`] when it cannot be joined to `first`, a chunk that is there; [`Error::Encoder`] when the command's bitstream
+/// filters do not take it.
+pub(super) fn admit(
+    job: &RipJob,
+    (facts, parameters): (&StreamFacts, &StreamParameters),
+    first: Option<&StreamRecord>,
+) -> Result<()> {
+    let stream = StreamRecord::of(facts);
+    first.map_or(Ok(()), |first| first.admits(&stream))?;
+    match &job.command.bitstream_filters {
+        Some(chain) => open_bitstream_filters(chain, parameters, facts.time_base).map(drop),
+        None => Ok(()),
+    }
+}
 
 /// Reads a chunk that has just been written, still under its temporary name, and completes its record.
 ///
 /// # Errors
-/// [`Error::Internal`] when the file does not hold what was encoded; [`Error::Encoder`] when it cannot be joined to the
-/// chunks before.
-pub(super) fn check(
-    path: &Path,
-    job: &Job,
-    mut record: ChunkRecord,
-    first: Option<&StreamRecord>,
-) -> Result<ChunkRecord> {
+/// [`Error::Internal`] when the file does not hold what was encoded.
+pub(super) fn check(path: &Path, job: &Job, mut record: ChunkRecord) -> Result<ChunkRecord> {
     let written = job.file.path().ok_or_else(|| Error::Internal(format!("{} has gone", path.display())))?;
     let found = inspect(&written, &record, &job.cancel)?;
     (record.stream.parameter_sets, record.contents) = (found.parameter_sets, found.contents);
-    match first {
-        Some(first) if *first != record.stream => Err(does_not_join(&record.stream, first)),
-        _ => Ok(record),
-    }
+    Ok(record)
 }
 
 /// Reads a chunk of an earlier run.
@@ -74,17 +89,16 @@ fn inspect(path: &Path, record: &ChunkRecord, cancel: &CancelToken) -> Result<Fo
         true => Error::Cancelled,
         false => Error::Internal(format!("{}: {what}", path.display())),
     };
-    let mut input = open(path, cancel).map_err(|reason| wrong(reason.to_string()))?;
-    let stream = video_of(&input).map_err(wrong)?;
-    let (index, parameter_sets) = (stream.index, sha256(stream.parameters.extradata()));
-    let codec = stream.parameters.codec_name();
-    if codec != record.stream.codec {
+    let mut file = ChunkFile::open(path, cancel).map_err(wrong)?;
+    let (codec, parameter_sets) = (file.parameters().codec_name(), sha256(file.parameters().extradata()));
+    // Matroska has one name for some codecs that libav tells apart, and not every one of them marks its keyframes.
+    let is_exact = !file.is_container() || parts::is_kept_by_matroska(&record.stream.codec);
+    if is_exact && codec != record.stream.codec {
         return Err(wrong(format!("it holds {codec}, and not {}", record.stream.codec)));
     }
-    input.want(&[index]);
     let (mut packets, mut contents) = (0, Sha256::new());
-    while let Some((_, packet)) = input.read().map_err(|code| wrong(code.to_string()))? {
-        if packets == 0 && !packet.is_key() {
+    while let Some(packet) = file.read().map_err(wrong)? {
+        if packets == 0 && parts::is_kept_by_matroska(&codec) && !packet.is_key() {
             return Err(wrong("it does not begin with a keyframe".to_owned()));
         }
         packets += 1;
@@ -94,25 +108,6 @@ fn inspect(path: &Path, record: &ChunkRecord, cancel: &CancelToken) -> Result<Fo
         return Err(wrong(format!("it holds {packets} pictures, and not {}", record.order.len())));
     }
     Ok(Found { parameter_sets, contents: hex(&contents.finalize()) })
-}
-
-fn open(path: &Path, cancel: &CancelToken) -> Result<InputContext, AvError> {
-    InputContext::open(path, Probe::Usual, cancel, &LogTail::default())
-}
-
-/// A chunk's video.
-fn video_of(input: &InputContext) -> Result<&InputStream, String> {
-    let video = input.streams().iter().find(|stream| stream.kind == StreamKind::Video);
-    video.ok_or_else(|| "it holds no video".to_owned())
-}
-
-fn does_not_join(stream: &StreamRecord, first: &StreamRecord) -> Error {
-    let message = if stream.parameter_sets == first.parameter_sets {
-        format!("its chunks differ: {stream:?} after {first:?}")
-    } else {
-        "its parameter sets differ from chunk to chunk, so that they cannot be joined; encode without slices".to_owned()
-    };
-    Error::Encoder { stage: stream.encoder.clone(), message, log: Vec::new() }
 }
 
 /// Joins the chunks, which lie in `files`, and merges them with the source's other streams, into the output's temporary
@@ -126,7 +121,7 @@ pub(super) fn merge(
 ) -> Result<Merged> {
     let mut settings = job.merge_settings(excerpt);
     loop {
-        match merge_once(job, &settings, files, chunks, tell) {
+        match merge_once(job, &mut settings, files, chunks, tell) {
             Ok(merged) => return Ok(merged),
             Err(MergeFailure::Failed(error)) => return Err(error),
             Err(MergeFailure::Incomplete { streams, error }) => {
@@ -145,178 +140,135 @@ pub(super) fn merge(
 
 fn merge_once(
     job: &RipJob,
-    settings: &MergeSettings,
+    settings: &mut MergeSettings,
     files: &[PathBuf],
     chunks: &[ChunkRecord],
     tell: &mut dyn FnMut(MergeProgress),
 ) -> Result<Merged, MergeFailure> {
     let [first, ..] = chunks else { return Err(Error::Internal("a rip without chunks".to_owned()).into()) };
-    if let Some(other) = chunks.iter().find(|chunk| chunk.stream != first.stream) {
-        return Err(does_not_join(&other.stream, &first.stream).into());
-    }
+    chunks.iter().try_for_each(|chunk| first.stream.admits(&chunk.stream))?;
     let path = files.first().filter(|_| files.len() == chunks.len());
     let path = path.ok_or_else(|| Error::Internal(format!("{} files for {} chunks", files.len(), chunks.len())))?;
-    let opened = open(path, &job.output.cancel).map_err(|code| unreadable(path, code.to_string()))?;
-    let stream = video_of(&opened).map_err(|what| unreadable(path, what))?;
+    let headers = headers_to_carry(files, chunks, &job.output.cancel)?;
+    if headers.is_some() {
+        let wanted = (job.command.tag.as_deref(), job.output.file.target());
+        let tag = fit::tag(&first.stream.codec, job.output.format, wanted)?.map(str::to_owned);
+        settings.tag = tag.or(settings.tag.take());
+    }
+    let opened = ChunkFile::open(path, &job.output.cancel).map_err(|what| unreadable(path, what))?;
+    let shape = Shape::of(job.output.format, job.command.bitstream_filters.is_some());
+    let packets = Packets::new(files, chunks, headers.as_deref(), shape);
+    let told = described(opened.parameters(), &first.stream).map_err(|code| unreadable(path, code.to_string()))?;
+    let mut joined = Joined::new(job, (&told, headers.as_deref()), shape, packets)?;
+    drop(opened);
     let mut metadata = vec![("encoder".to_owned(), crate::ffi::encoder_tag(&first.stream.encoder))];
     metadata.extend(job.command.stream_metadata.iter().cloned());
-    let mut packets = Packets::new(files, chunks);
-    let started = start_codes(job.output.format, stream, first.stream.time_base);
-    let (mut filter, started) = started.map_err(|code| unreadable(path, code.to_string()))?.unzip();
-    let told = described(stream, &first.stream).map_err(|code| unreadable(path, code.to_string()))?;
+    let parameters = joined.parameters.copied().map_err(|code| unreadable(path, code.to_string()))?;
     let video = VideoTrack {
-        parameters: started.as_ref().or(told.as_ref()).unwrap_or(&stream.parameters),
-        time_base: first.stream.time_base,
+        parameters: &parameters,
+        time_base: joined.time_base(first.stream.time_base),
         settings: StreamSettings {
             frame_rate: first.stream.frame_rate,
             sample_aspect: first.stream.sample_aspect,
             metadata,
         },
-        next: &mut || match &mut filter {
-            Some(filter) => packets.next()?.map_or(Ok(None), |packet| filtered(filter, &packet)),
-            None => packets.next(),
-        },
+        next: &mut || joined.next(),
     };
-    merge_streams(video, job.source.as_deref(), &job.output.file, settings, &job.output.cancel, tell)
+    let merged = merge_streams(video, job.source.as_deref(), &job.output.file, settings, &job.output.cancel, tell)?;
+    let (read, pictures) = (joined.packets.read_so_far(), super::run::pictures(chunks));
+    if read != pictures {
+        let reason = format!("{read} pictures were merged of {pictures}; the files of the chunks changed meanwhile");
+        return Err(output_error(job.output.file.target(), reason).into());
+    }
+    Ok(merged)
 }
 
 /// The stream with what Matroska does not keep of it, and the merged file's container needs.
-fn described(stream: &InputStream, record: &StreamRecord) -> Result<Option<StreamParameters>, AvError> {
+fn described(parameters: &StreamParameters, record: &StreamRecord) -> Result<StreamParameters, AvError> {
     let (encoder, format) = (record.encoder.as_str(), record.pixel_format.as_str());
     if let Some(bits) = coded_bits(encoder, format) {
-        return stream.parameters.with_coded_bits(bits).map(Some);
+        return parameters.with_coded_bits(bits);
     }
-    alpha::beside(encoder, format).map(|format| stream.parameters.with_pixel_format(format)).transpose()
+    match alpha::beside(encoder, format) {
+        Some(format) => parameters.with_pixel_format(format),
+        None => parameters.copied(),
+    }
 }
 
-/// What turns H.264 and HEVC as Matroska has them, with parameter sets in the header and lengths before the units, into
-/// what containers without such headers carry, MPEG program streams and AVI among them; and the stream that comes of it. It
-/// is what an encoder gives for these.
-fn start_codes(
-    format: OutputFormat,
-    stream: &InputStream,
-    time_base: Rational,
-) -> Result<Option<(BitstreamFilter, StreamParameters)>, AvError> {
-    let parameters = &stream.parameters;
-    let has_lengths = parameters.extradata().first() == Some(&1);
-    let name = match parameters.codec_name().as_str() {
-        "h264" if has_lengths => "h264_mp4toannexb",
-        "hevc" if has_lengths => "hevc_mp4toannexb",
-        _ => return Ok(None),
-    };
-    if format.wants_global_header() {
+/// What the keyframes of each chunk have to carry, if they have to carry anything.
+fn headers_to_carry(files: &[PathBuf], chunks: &[ChunkRecord], cancel: &CancelToken) -> Result<Option<Vec<Header>>> {
+    let [first, ..] = chunks else { return Ok(None) };
+    if chunks.iter().all(|chunk| chunk.stream.parameter_sets == first.stream.parameter_sets) {
         return Ok(None);
     }
-    let filter = BitstreamFilter::open(name, parameters, time_base)?;
-    let stream = filter.stream(parameters)?;
-    Ok(Some((filter, stream)))
-}
-
-/// Such a filter makes one packet of each.
-fn filtered(filter: &mut BitstreamFilter, packet: &Packet) -> Result<Option<Packet>> {
-    let converted = filter.push(Some(packet)).and_then(|()| filter.pull());
-    converted.map_err(|code| Error::Internal(format!("start codes could not be put into a packet: {code}")))
+    let header = |path: &PathBuf| {
+        let file = ChunkFile::open(path, cancel).map_err(|what| unreadable(path, what))?;
+        Ok(Header::read(&file.parameters().codec_name(), file.parameters().extradata()))
+    };
+    fit::carried(files.iter().map(header).collect::<Result<_>>()?)
 }
 
 fn unreadable(path: &Path, what: String) -> Error {
     Error::State { path: path.to_owned(), reason: format!("{what}; delete it, and encode it again") }
 }
 
-/// The packets of all chunks, in decode order, with the times that they have in the whole; each chunk is compared with its
-/// record while it is read.
-struct Packets<'a> {
-    files: &'a [PathBuf],
-    chunks: &'a [ChunkRecord],
-    times: Schedule,
-    chunk: usize,
-    input: Option<InputContext>,
-    /// Packets taken from the present chunk, and what they hold.
-    taken: usize,
-    contents: Sha256,
-    /// Pictures of the chunks before it.
-    before: usize,
+/// The joined video behind the command's bitstream filters, which see it as one.
+struct Joined<'a> {
+    packets: Packets<'a>,
+    chain: Option<BitstreamFilter>,
+    ended: bool,
+    parameters: StreamParameters,
 }
 
-impl<'a> Packets<'a> {
-    fn new(files: &'a [PathBuf], chunks: &'a [ChunkRecord]) -> Self {
-        let (times, contents) = (schedule(chunks), Sha256::new());
-        Self { files, chunks, times, chunk: 0, input: None, taken: 0, contents, before: 0 }
+impl<'a> Joined<'a> {
+    fn new(
+        job: &RipJob,
+        (stream, headers): (&StreamParameters, Option<&[Header]>),
+        shape: Shape,
+        packets: Packets<'a>,
+    ) -> Result<Self> {
+        let failed = |code: AvError| Error::Internal(format!("the joined video cannot be described: {code}"));
+        let time_base = packets.time_base();
+        let mut parameters = stream.copied().map_err(failed)?;
+        if let Some(header) = headers.and_then(Header::of_file) {
+            parameters.set_extradata(&header).map_err(failed)?;
+        }
+        if let Some(started) = packets::start_codes(shape, &parameters, time_base).map_err(failed)? {
+            parameters = started.stream(&parameters).map_err(failed)?;
+        }
+        let chain = job.command.bitstream_filters.as_deref();
+        if chain.is_some() && shape == Shape::Encoded {
+            let header = Header::read(&parameters.codec_name(), parameters.extradata()).as_encoded();
+            parameters.set_extradata(&header).map_err(failed)?;
+        }
+        let chain = chain.map(|chain| open_bitstream_filters(chain, &parameters, time_base)).transpose()?;
+        if let Some(chain) = &chain {
+            parameters = chain.stream(&parameters).map_err(failed)?;
+        }
+        Ok(Self { packets, chain, ended: false, parameters })
+    }
+
+    fn time_base(&self, of_chunks: Rational) -> Rational {
+        self.chain.as_ref().and_then(BitstreamFilter::time_base).unwrap_or(of_chunks)
     }
 
     fn next(&mut self) -> Result<Option<Packet>> {
-        while let Some(record) = self.chunks.get(self.chunk) {
-            let Some(mut packet) = self.read()? else {
-                self.leave(record)?;
-                continue;
-            };
-            let Some(&rank) = record.order.get(self.taken) else {
-                return Err(unreadable(&self.files[self.chunk], "it holds more pictures than before".to_owned()));
-            };
-            let (picture, decoded) = (self.before + rank as usize, self.before + self.taken);
-            packet.set_times(self.times.shown(picture), self.times.decoded(decoded));
-            packet.set_duration(self.times.shown(picture + 1) - self.times.shown(picture));
-            self.contents.update(packet.data());
-            self.taken += 1;
-            return Ok(Some(packet));
-        }
-        Ok(None)
-    }
-
-    /// The next packet of the present chunk, opened if need be.
-    fn read(&mut self) -> Result<Option<Packet>> {
-        let path = &self.files[self.chunk];
-        let failed = |code: AvError| unreadable(path, code.to_string());
-        let input = match &mut self.input {
-            Some(input) => input,
-            none => {
-                let mut input = open(path, &CancelToken::new()).map_err(failed)?;
-                let video = video_of(&input).map_err(|what| unreadable(path, what))?;
-                if sha256(video.parameters.extradata()) != self.chunks[self.chunk].stream.parameter_sets {
-                    return Err(unreadable(path, "it holds other parameter sets than its record says".to_owned()));
-                }
-                let index = video.index;
-                input.want(&[index]);
-                none.insert(input)
-            }
+        let Some(chain) = &mut self.chain else { return self.packets.next() };
+        let failed = |code: AvError| Error::Encoder {
+            stage: "the command's bitstream filter".to_owned(),
+            message: code.to_string(),
+            log: Vec::new(),
         };
-        Ok(input.read().map_err(failed)?.map(|(_, packet)| packet))
-    }
-
-    /// The end of a chunk: only now it shows whether its file held what was encoded. What was written with it is never
-    /// published otherwise.
-    fn leave(&mut self, record: &ChunkRecord) -> Result<()> {
-        if self.taken != record.order.len() {
-            let what = format!("it ends after {} of {} pictures", self.taken, record.order.len());
-            return Err(unreadable(&self.files[self.chunk], what));
+        loop {
+            if let Some(packet) = chain.pull().map_err(failed)? {
+                return Ok(Some(packet));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let packet = self.packets.next()?;
+            self.ended = packet.is_none();
+            chain.push(packet.as_ref()).map_err(failed)?;
         }
-        if hex(&self.contents.finalize_reset()) != record.contents {
-            let what = "it holds other pictures than its record says".to_owned();
-            return Err(unreadable(&self.files[self.chunk], what));
-        }
-        self.before += self.taken;
-        (self.chunk, self.input, self.taken) = (self.chunk + 1, None, 0);
-        Ok(())
     }
-}
-
-/// When each picture of the whole is shown and decoded.
-fn schedule(chunks: &[ChunkRecord]) -> Schedule {
-    let delay = chunks.iter().map(|chunk| Schedule::delay_of(&chunk.order)).max().unwrap_or(0);
-    let variable = chunks.iter().any(|chunk| !chunk.starts.is_empty());
-    Schedule { starts: variable.then(|| joined_starts(chunks)), delay }
-}
-
-fn joined_starts(chunks: &[ChunkRecord]) -> Vec<i64> {
-    let mut starts = Vec::with_capacity(chunks.iter().map(|chunk| chunk.order.len()).sum::<usize>() + 1);
-    let mut base = 0_i64;
-    for chunk in chunks {
-        if chunk.starts.is_empty() {
-            starts.extend((base..).take(chunk.order.len()));
-        } else {
-            starts.extend(chunk.starts.iter().map(|start| base.saturating_add(*start)));
-        }
-        base = base.saturating_add(chunk.end);
-    }
-    starts.push(base);
-    starts
 }

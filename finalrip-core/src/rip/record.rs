@@ -1,7 +1,7 @@
 //! What a rip keeps beside its output, so that it can go on after anything: the plan, and each finished chunk.
 //!
 //! The folder `OUTPUT.finalrip` holds `rip.json` (what is ripped, and the plan), for each finished chunk its video
-//! `chunk-00000.mkv` and its record `chunk-00000.json`, and `lock`. A chunk counts when its record is there: the record
+//! `chunk-00000.mkv` (`chunk-00000.packets` where Matroska would change what the encoder made) and its record `chunk-00000.json`, and `lock`. A chunk counts when its record is there: the record
 //! is written last. Every file gets its name by a rename after `fsync`, so that what has a name is complete.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::start_of;
 use crate::error::{Error, Result};
+use crate::picture::Color;
 use crate::timing::{Claims, Timing};
 use crate::units::{FrameRange, Rational};
 
@@ -63,7 +64,7 @@ pub(crate) struct ChunkRecord {
     pub(crate) claims: Option<Claims>,
 }
 
-/// The encoded stream; the same for every chunk of a rip.
+/// The encoded stream. Chunks of one file may differ in what [`StreamRecord::parts_from`] does not name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StreamRecord {
     pub(crate) encoder: String,
@@ -74,7 +75,14 @@ pub(crate) struct StreamRecord {
     pub(crate) time_base: Rational,
     pub(crate) frame_rate: Option<Rational>,
     pub(crate) sample_aspect: Option<Rational>,
-    /// SHA-256 of the parameter sets, in hexadecimal.
+    /// `None` in records of older versions, which did not ask.
+    #[serde(default)]
+    pub(crate) color: Option<Color>,
+    /// SHA-256 of the settings that only a container's header can carry, in hexadecimal; `None` where they can change from
+    /// keyframe to keyframe, and in records of older versions.
+    #[serde(default)]
+    pub(crate) fixed: Option<String>,
+    /// SHA-256 of the parameter sets as the chunk's file has them, in hexadecimal.
     pub(crate) parameter_sets: String,
 }
 
@@ -82,6 +90,8 @@ pub(crate) struct StreamRecord {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     folder: PathBuf,
+    /// Of the chunks' files.
+    extension: &'static str,
     /// Held by this process until it is unlocked or closed.
     lock: File,
     /// Whether it is this rip's still. A cancelled rip may leave threads behind that are deep in C code; when they come
@@ -107,11 +117,11 @@ impl Workspace {
         output.with_file_name(name)
     }
 
-    /// Makes the folder if need be, and locks it.
+    /// Makes the folder if need be, and locks it. Chunks are files with this extension.
     ///
     /// # Errors
     /// [`Error::Busy`] when another rip holds it, [`Error::State`] when it cannot be made.
-    pub(crate) fn open(output: &Path) -> Result<Self> {
+    pub(crate) fn open(output: &Path, extension: &'static str) -> Result<Self> {
         let folder = Self::folder_of(output);
         let failed = |error: io::Error| Error::State { path: folder.clone(), reason: error.to_string() };
         loop {
@@ -136,7 +146,7 @@ impl Workspace {
                 lock.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (named.dev(), named.ino()))
             });
             if same {
-                return Ok(Self { folder, lock, held: Mutex::new(true) });
+                return Ok(Self { folder, extension, lock, held: Mutex::new(true) });
             }
         }
     }
@@ -171,7 +181,7 @@ impl Workspace {
     }
 
     pub(crate) fn chunk_path(&self, chunk: usize) -> PathBuf {
-        self.folder.join(format!("chunk-{chunk:05}.mkv"))
+        self.folder.join(format!("chunk-{chunk:05}.{}", self.extension))
     }
 
     fn chunk_record_path(&self, chunk: usize) -> PathBuf {
@@ -285,11 +295,11 @@ mod tests {
     fn who_has_left_the_folder_changes_nothing_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("out.mkv");
-        let workspace = Workspace::open(&output).unwrap();
+        let workspace = Workspace::open(&output, "mkv").unwrap();
         let kept = workspace.folder().join("chunk-00000.json");
         fs::write(&kept, "{}").unwrap();
         workspace.leave();
-        let next = Workspace::open(&output).unwrap();
+        let next = Workspace::open(&output, "mkv").unwrap();
         for refused in [workspace.clear(), workspace.forget_chunk(0), workspace.remove_folder()] {
             assert!(matches!(refused, Err(Error::Cancelled)), "{refused:?}");
         }

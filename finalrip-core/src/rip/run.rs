@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::container::{Excerpt, MergeProgress, Merged, output_error};
+use crate::container::{Excerpt, MergeProgress, Merged};
 use crate::convert;
 use crate::encode::inputs;
 use crate::encode::pipeline::{self, Opening};
@@ -235,14 +235,6 @@ pub(super) fn join_all(
              when the first frame of the range is shown"
                 .to_owned(),
         );
-    }
-    let pictures = pictures(chunks);
-    if merged.video_packets != pictures {
-        let reason = format!(
-            "{} pictures were merged of {pictures}; the files of the chunks changed meanwhile",
-            merged.video_packets
-        );
-        return Err(output_error(job.output.file.target(), reason));
     }
     Ok(merged)
 }

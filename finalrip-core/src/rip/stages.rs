@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{MergeProgress, output_error};
 use crate::encode::inputs;
-use crate::encode::pipeline::{Opening, Seam, Terms};
+use crate::encode::pipeline::{Opening, Seam, StreamFacts, Terms};
 use crate::error::{Error, Result};
+use crate::ffi::StreamParameters;
 use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
 use crate::script::{Clip, from_working_folder};
@@ -23,7 +24,7 @@ use crate::units::FrameRange;
 use super::evenness::{self, Settled};
 use super::event::RipReport;
 use super::plan::Plan;
-use super::record::ChunkRecord;
+use super::record::{ChunkRecord, StreamRecord};
 use super::run::{self, Figures};
 use super::{Rip, RipJob, foresee, join, work};
 
@@ -56,6 +57,8 @@ pub struct Stages {
     opening: Option<(Timing, Option<Opening>)>,
     /// The frames of the chunk that was said to be next.
     begun: Option<Frames>,
+    /// A chunk that the next ones have to be joined to.
+    like: Option<StreamRecord>,
 }
 
 /// Which frames make which chunk, and how they are placed in time.
@@ -136,9 +139,9 @@ impl Rip {
     /// # Errors
     /// As [`Rip::run`] for settings that cannot be.
     pub fn stages(&self) -> Result<Stages> {
-        let mut job = RipJob::new(self)?;
+        let mut job = RipJob::new(self, false)?;
         job.output.cancel = self.options.cancel.clone();
-        Ok(Stages { job: Arc::new(job), clip: None, opening: None, begun: None })
+        Ok(Stages { job: Arc::new(job), clip: None, opening: None, begun: None, like: None })
     }
 }
 
@@ -155,6 +158,12 @@ impl Stages {
         Ok(StagedPlan { plan, timing })
     }
 
+    /// Names a chunk that those to be encoded from now on have to be joined to, though under another command or script: what a
+    /// decoder cannot change at a keyframe is then refused before it is encoded. `None`, the default, leaves that to the merge.
+    pub fn join_to(&mut self, chunk: Option<&EncodedChunk>) {
+        self.like = chunk.map(|chunk| chunk.0.stream.clone());
+    }
+
     /// Encodes one chunk into the Matroska file `path`, and verifies it: the number of pictures, a keyframe at its start.
     /// The file takes its name when it is complete.
     ///
@@ -163,7 +172,8 @@ impl Stages {
     /// plan does not have means none.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a chunk that the plan does not have; otherwise as [`Rip::run`], for one attempt.
+    /// [`Error::Setting`] for a chunk that the plan does not have, [`Error::Clip`] for one that cannot be joined to that of
+    /// [`Stages::join_to`]; otherwise as [`Rip::run`], for one attempt.
     pub fn encode(
         &mut self,
         plan: &StagedPlan,
@@ -194,14 +204,16 @@ impl Stages {
         let mut tell = |progress: Progress| listen(&progress);
         let next = next.and_then(|next| plan.plan.chunks.get(next)).map(|next| next.range);
         let begun = self.begun.take().filter(|frames| frames.range() == planned.range);
-        let seam = Seam { begun, next };
+        let like = self.like.as_ref();
+        let admit = |facts: &StreamFacts, stream: &StreamParameters| join::admit(&self.job, (facts, stream), like);
+        let seam = Seam { begun, next, admit: Some(&admit) };
         let terms = Terms { timing: plan.timing, opening, watch: work::watch(&job, &plan.plan, chunk) };
         let made = work::make_chunk(&job, clip, planned, terms, seam, &mut tell)?;
         let Some((record, begun)) = made else {
             return Ok(Staged::OffGrid);
         };
         self.begun = begun;
-        let record = join::check(path, &job, record, None)?;
+        let record = join::check(path, &job, record)?;
         job.file.publish().map_err(|error| output_error(path, error.to_string()))?;
         Ok(Staged::Done(EncodedChunk(record)))
     }
@@ -210,7 +222,7 @@ impl Stages {
     /// the rip's output. The script is let go first: its memory is free for what follows.
     ///
     /// # Errors
-    /// [`Error::State`] for a chunk whose file is not what its record says, [`Error::Encoder`] for chunks that cannot be
+    /// [`Error::State`] for a chunk whose file is not what its record says, [`Error::Clip`] for chunks that cannot be
     /// joined, [`Error::Output`]; otherwise as [`Rip::run`].
     pub fn merge(
         &mut self,

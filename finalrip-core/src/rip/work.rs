@@ -8,8 +8,9 @@ use tracing::dispatcher::{get_default, with_default};
 
 use crate::cancel::CancelToken;
 use crate::encode::job::Job;
-use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop, Terms, Watch};
+use crate::encode::pipeline::{self, Opening, Outcome, Seam, Stop, StreamFacts, Terms, Watch};
 use crate::error::{Error, Result};
+use crate::ffi::StreamParameters;
 use crate::frames::{FrameSource, Frames};
 use crate::report::Progress;
 use crate::script::Clip;
@@ -184,15 +185,17 @@ impl<'a> Crew<'a> {
         let (number, timing) = (worker.number, self.record.timing);
         let mut tell = |progress: Progress| self.show(number, chunk, planned, Some(&progress));
         let begun = worker.begun.take().filter(|frames| frames.range() == planned.range);
-        let seam = Seam { begun, next: self.successor(chunk) };
+        let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
+        let admit =
+            |facts: &StreamFacts, stream: &StreamParameters| join::admit(self.job, (facts, stream), first.as_ref());
+        let seam = Seam { begun, next: self.successor(chunk), admit: Some(&admit) };
         let watch = watch(&job, &self.record.plan, chunk);
         let terms = Terms { timing, opening: worker.opening, watch };
         let Some((record, begun)) = make_chunk(&job, clip, planned, terms, seam, &mut tell)? else {
             return Ok(Attempt::OffGrid);
         };
         worker.begun = begun;
-        let first = self.board().done.iter().flatten().next().map(|record| record.stream.clone());
-        let record = join::check(&path, &job, record, first.as_ref())?;
+        let record = join::check(&path, &job, record)?;
         if self.halt.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -321,7 +324,7 @@ pub(super) fn make_chunk(
     clip: Clip,
     planned: Chunk,
     terms: Terms<'_>,
-    seam: Seam,
+    seam: Seam<'_>,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Option<(ChunkRecord, Option<Frames>)>> {
     let format = clip.pixel_format();
@@ -355,17 +358,7 @@ fn chunk_record(planned: Chunk, outcome: &Outcome) -> ChunkRecord {
         range: planned.range,
         bytes: report.bytes,
         elapsed: report.elapsed,
-        stream: StreamRecord {
-            encoder: report.encoder.clone(),
-            codec: report.codec.clone(),
-            pixel_format: report.pixel_format.clone(),
-            width: report.width,
-            height: report.height,
-            time_base: trace.time_base,
-            frame_rate: trace.frame_rate,
-            sample_aspect: trace.sample_aspect,
-            parameter_sets: String::new(),
-        },
+        stream: StreamRecord::of(&trace.stream),
         contents: String::new(),
         order: trace.order.clone(),
         starts: if is_a_tick_each { Vec::new() } else { trace.starts.clone() },

@@ -91,7 +91,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn start(&self, key: &str, job: TaskJob) -> LedgerResult<()>;
 
     /// Encodes one clip once more, with all its attempts. A running attempt's lease ends, and so does that of the merge.
-    /// Where the task had failed or was cancelled, everything unfinished of it is queued again with all its attempts.
+    /// Where the task had failed or was cancelled, everything unfinished of it is queued again with all its attempts. An earlier
+    /// result stays the task's until the next one is in place.
     ///
     /// # Errors
     /// [`LedgerError::NoSuchClip`], also for an unknown task; [`LedgerError::UnknownTask`] while it is being cleared.

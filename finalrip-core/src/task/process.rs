@@ -182,6 +182,8 @@ pub enum Order {
         /// Whether the next order will be about the clip after it, whose first frames are then made while this clip's
         /// encoder empties itself.
         goes_on: bool,
+        /// An [`EncodedClip`]'s record that this one has to be joined to: if it cannot be, it is refused before it is encoded.
+        like: Option<String>,
     },
     /// Join the clips and merge them with the source's other streams into a Matroska file.
     Merge {

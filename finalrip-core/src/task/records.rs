@@ -99,6 +99,9 @@ pub enum Work {
         job: TaskJob,
         /// What the planner noted.
         plan: String,
+        /// What is noted of a complete clip of the task that this one has to be joined to. For clips with overrides, if
+        /// there is one without.
+        like: Option<String>,
     },
     /// Merge the encoded clips.
     Merge {
@@ -212,7 +215,7 @@ pub struct TaskRecord {
     pub job: Option<TaskJob>,
     /// Why it failed, while it is failed.
     pub failure: Option<String>,
-    /// The result's size in bytes, while it is completed.
+    /// The size in bytes of the result, if there is one: it stays until the next one is in place, whatever becomes of a retry.
     pub result_bytes: Option<u64>,
 }
 

@@ -114,7 +114,7 @@ pub(crate) async fn clips_are_those_of_the_library() {
         let (source, job, plan) = (place.source(), job(SCRIPT, command), planned.record.clone());
         // Every other clip is begun while the one before it ends.
         let goes_on = index.is_multiple_of(2);
-        Order::Clip { source, index, job, plan, output: output.to_owned(), threads: Some(1), goes_on }
+        Order::Clip { source, index, job, plan, output: output.to_owned(), threads: Some(1), goes_on, like: None }
     };
     for (index, range) in (0..).zip(&planned.clips) {
         let output = process.scratch().join(format!("{index}.mkv"));
@@ -206,6 +206,7 @@ pub(crate) async fn failures_say_whether_to_try_again() {
         output: process.scratch().join("0.mkv"),
         threads: None,
         goes_on: false,
+        like: None,
     };
     let failure = failed(process.perform(&order, &mut |_| {}).await);
     assert!(!failure.permanent && failure.reason.contains("frame 7 failed"), "{failure:?}");

@@ -21,6 +21,8 @@ pub(crate) mod streams;
 mod suggest;
 mod words;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 pub use self::error::CommandError;
@@ -120,6 +122,17 @@ impl EncodeCommand {
             EncoderChoice::Libav(name) => Some(name),
             EncoderChoice::Rav1e => Some("rav1e"),
         }
+    }
+
+    /// libav's name of the codec that the command makes in a container of this name, such as `matroska`, and in this file.
+    pub(crate) fn codec_in(&self, container: &str, file: &Path) -> Option<String> {
+        use crate::ffi::{codec::Codec, format::OutputFormat};
+        let name = match &self.encoder {
+            EncoderChoice::Rav1e => return Some("av1".to_owned()),
+            EncoderChoice::Libav(name) => name.clone(),
+            EncoderChoice::Default => OutputFormat::guess(Some(container), None)?.default_encoder(file)?,
+        };
+        Codec::encoder(&name).map(Codec::makes)
     }
 
     /// Which encoder the command chooses.

@@ -28,7 +28,7 @@ pub async fn a_task_goes_from_upload_to_result(engine: &dyn Engine) -> LedgerRes
     let first = bench.take("w").await?;
     let second = bench.take("v").await?;
     let range = plan(2).clips[0];
-    let expected = Work::Clip { index: 0, range, job: job(Queue::Default), plan: "a plan of 2".to_owned() };
+    let expected = Work::Clip { index: 0, range, job: job(Queue::Default), plan: "a plan of 2".to_owned(), like: None };
     assert_eq!((&first.work, id(&second.work)), (&expected, WorkId::Clip(1)));
     assert!(first.token < second.token && bench.idle().await?);
     ledger.heartbeat(first.token, at(4)).await?;

@@ -192,7 +192,11 @@ impl World {
             let mut of_task = leases.iter().filter(|lease| lease.task == task.id);
             assert!(of_task.all(|lease| fits(lease.work)), "{leases:?} of {task:?}");
             assert_eq!(task.failure.is_some(), task.state == TaskState::Failed, "{task:?}");
-            assert_eq!(task.result_bytes.is_some(), task.state == TaskState::Completed, "{task:?}");
+            // A result stays over retries, failures and cancels.
+            let has_result = task.result_bytes.is_some();
+            assert!(has_result || task.state != TaskState::Completed, "{task:?}");
+            let has_none = [TaskState::Pending, TaskState::Planning, TaskState::Clearing];
+            assert!(!has_result || !has_none.contains(&task.state), "{task:?}");
         }
         Ok(())
     }

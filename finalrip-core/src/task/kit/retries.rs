@@ -7,7 +7,7 @@ use crate::task::error::{LedgerError, LedgerResult};
 use crate::task::records::{Outcome, Overrides, Queue, TaskFilter, TaskJob, TaskPlan, Work, WorkId};
 use crate::task::state::{TaskState, WorkState};
 
-/// The overrides stay with the clip; the others are not touched; the merge runs by itself.
+/// The overrides stay with the clip, which is told what it has to be joined to; the earlier result stays; the others are not touched; the merge runs by itself.
 pub async fn a_retried_clip_ends_its_lease_and_is_merged_again(engine: &dyn Engine) -> LedgerResult<()> {
     let bench = Bench::open(engine)?;
     let ledger = &bench.ledger;
@@ -20,11 +20,11 @@ pub async fn a_retried_clip_ends_its_lease_and_is_merged_again(engine: &dyn Engi
         ..Overrides::default()
     };
     ledger.retry_encode("K", 1, overrides).await?;
-    assert_eq!(ledger.task("K").await?.result_bytes, None);
+    assert_eq!(ledger.task("K").await?.result_bytes, Some(4000));
     let first = bench.take("w").await?;
-    let Work::Clip { index: 1, job: changed, .. } = &first.work else { panic!("{:?}", first.work) };
+    let Work::Clip { index: 1, job: changed, like, .. } = &first.work else { panic!("{:?}", first.work) };
     let expected = TaskJob { script: "sharper".to_owned(), timeout: Duration::from_secs(60), ..job(Queue::Default) };
-    assert_eq!((changed, first.attempt), (&expected, 1));
+    assert_eq!((changed, first.attempt, like.as_deref()), (&expected, 1, Some("clip 0")));
 
     // Once more while it runs: the running attempt is over, what was said before still holds.
     let command = Overrides { command: Some("x264".to_owned()), ..Overrides::default() };
@@ -38,6 +38,7 @@ pub async fn a_retried_clip_ends_its_lease_and_is_merged_again(engine: &dyn Engi
     // And once more while it is merged.
     let merge = bench.take("w").await?;
     assert_eq!((merge.key.as_str(), id(&merge.work)), ("K", WorkId::Merge));
+    assert_eq!(ledger.task("K").await?.result_bytes, Some(4000));
     ledger.retry_encode("K", 0, Overrides::default()).await?;
     lost(ledger.complete(merge.token, outcome(&merge.work, 0)).await, &merge);
     for expected in [WorkId::Clip(0), WorkId::Merge] {

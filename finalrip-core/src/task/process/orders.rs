@@ -87,13 +87,15 @@ impl Bench {
                 let plan = self.stages(rig)?.plan().map_err(told)?;
                 Ok(Answer::Planned(task_plan(&plan)?))
             }
-            Order::Clip { source, index, job, plan, output, threads, goes_on } => {
+            Order::Clip { source, index, job, plan, output, threads, goes_on, like } => {
                 let mut plan: StagedPlan = parsed(plan, "plan")?;
                 let rig = self.rig(source, job, plan.plan().workers);
                 if let Some(threads) = threads {
                     plan = plan.with_threads(*threads);
                 }
                 let next = goes_on.then(|| *index as usize + 1);
+                let like = like.as_deref().map(|record| parsed::<EncodedChunk>(record, "clip")).transpose()?;
+                self.stages(rig.clone())?.join_to(like.as_ref());
                 self.clip(rig, &plan, (*index as usize, next), output, tell)
             }
             Order::Merge { source, job, plan, clips, output } => {

@@ -38,6 +38,17 @@ pub enum TaskError {
     #[error("script: {0}")]
     Script(String),
 
+    /// One clip is to become another codec than the others, with which it could not be joined.
+    #[error(
+        "the command makes {codec}, and the task's other clips are {others}: they cannot be one video; choose an encoder of {others}"
+    )]
+    OtherCodec {
+        /// The codec that the command makes.
+        codec: String,
+        /// That of the task's own command.
+        others: String,
+    },
+
     /// The source has not been uploaded, or is empty.
     #[error("OSS video file does not exist.")]
     NoSource,
@@ -124,7 +135,8 @@ impl TaskError {
             Self::Store(error) => store_kind(error),
             Self::NoSource => ErrorKind::NotFound,
             Self::KeyTaken { .. } | Self::SourceInUse { .. } => ErrorKind::Conflict,
-            Self::Key(_) | Self::Command(_) | Self::Unencodable(_) | Self::Script(_) => ErrorKind::Invalid,
+            Self::OtherCodec { .. } | Self::Key(_) | Self::Command(_) => ErrorKind::Invalid,
+            Self::Unencodable(_) | Self::Script(_) => ErrorKind::Invalid,
             Self::Setting { .. } | Self::Uncuttable(_) => ErrorKind::Invalid,
             Self::Process(_) | Self::Folder { .. } => ErrorKind::Internal,
         }

@@ -1,5 +1,6 @@
 //! What clients ask for.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -166,17 +167,21 @@ impl Service {
         self.refuse_taken(&VideoKey::new(video)?).await
     }
 
-    /// Encodes one clip once more; what runs of it is stopped. When all clips are complete again, they are merged again.
+    /// Encodes one clip once more; what runs of it is stopped. When all clips are complete again, they are merged again; until
+    /// then an earlier result stays. Another size or pixel format, which shows only when the script is evaluated, fails the
+    /// task before the clip is encoded.
     ///
     /// # Errors
-    /// [`LedgerError::NoSuchClip`], [`TaskError::Command`], [`TaskError::Script`].
+    /// [`LedgerError::NoSuchClip`], [`TaskError::Command`], [`TaskError::Script`]; [`TaskError::OtherCodec`] for a command whose
+    /// clip could not be joined to the others.
     pub async fn retry_encode(&self, video: &str, index: u32, overrides: Overrides) -> TaskResult<()> {
-        match self.0.ledger.progress(video).await {
-            Ok(progress) if progress.clips.iter().any(|clip| clip.index == index) => {}
+        let progress = match self.0.ledger.progress(video).await {
+            Ok(progress) if progress.clips.iter().any(|clip| clip.index == index) => progress,
             Ok(_) | Err(LedgerError::UnknownTask) => return Err(LedgerError::NoSuchClip.into()),
             Err(error) => return Err(error.into()),
-        }
+        };
         self.check(overrides.script.as_deref(), overrides.command.as_deref()).await?;
+        self.check_codec(&progress, overrides.command.as_deref())?;
         Ok(self.0.ledger.retry_encode(video, index, overrides).await?)
     }
 
@@ -281,6 +286,20 @@ impl Service {
             Ok(_) => Err(TaskError::taken(&object, video)),
             Err(LedgerError::UnknownTask) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses a command for one of several clips that makes another codec than the task's.
+    fn check_codec(&self, progress: &TaskProgress, command: Option<&str>) -> TaskResult<()> {
+        let Some((job, command)) = progress.task.job.as_ref().zip(command).filter(|_| progress.clips.len() > 1) else {
+            return Ok(());
+        };
+        let codec = |command: &str| {
+            EncodeCommand::parse(command).ok().and_then(|command| command.codec_in("matroska", Path::new("any.mkv")))
+        };
+        match codec(command).zip(codec(&job.command)) {
+            Some((codec, others)) if codec != others => Err(TaskError::OtherCodec { codec, others }),
+            _ => Ok(()),
         }
     }
 

@@ -169,7 +169,7 @@ impl Worker {
                 Ok(Made::Known(Outcome::Indexed))
             }
             Work::Plan { job } => self.plan(lease, &place, job, progress).await,
-            Work::Clip { index, job, plan, .. } => {
+            Work::Clip { index, job, plan, like, .. } => {
                 let plan = read_plan(plan, &place)?;
                 let file = self.process(lease, &place, Vec::new()).await?.scratch().join("clip.mkv");
                 let order = Order::Clip {
@@ -180,6 +180,7 @@ impl Worker {
                     output: file.clone(),
                     threads: self.service.threads,
                     goes_on: self.goes_on(lease, *index).await,
+                    like: like.clone(),
                 };
                 match self.perform(lease, &place, &order, progress).await? {
                     Answer::Encoded(clip) => {

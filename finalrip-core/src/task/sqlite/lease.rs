@@ -59,9 +59,18 @@ impl Transaction<'_> {
         Ok(match row.work {
             WorkId::Index => Work::Index,
             WorkId::Plan => Work::Plan { job },
-            WorkId::Clip(index) => Work::Clip { index, range, job, plan },
+            WorkId::Clip(index) => Work::Clip { index, range, job, plan, like: self.like(row)? },
             WorkId::Merge => Work::Merge { job, plan, clips: self.encoded_clips(row.task)? },
         })
+    }
+
+    /// What is noted of the first complete clip that is as the task says, for one that is not.
+    fn like(&self, row: &WorkRow) -> Result<Option<String>, Fault> {
+        let sql = "SELECT other.record FROM work AS other JOIN work AS mine ON mine.task = other.task
+            WHERE mine.id = ?1 AND (mine.script IS NOT NULL OR mine.command IS NOT NULL) AND other.kind = 'clip'
+                AND other.state = 'completed' AND other.script IS NULL AND other.command IS NULL
+            ORDER BY other.number LIMIT 1";
+        Ok(self.first(sql, [row.id], |columns| Ok(columns.get::<_, Option<String>>(0)?))?.flatten())
     }
 
     fn encoded_clips(&self, task: i64) -> Result<Vec<EncodedClip>, Fault> {

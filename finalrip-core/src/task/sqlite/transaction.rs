@@ -216,7 +216,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         let sql = "UPDATE task SET state = ?2, failure = ?3, log = NULL,
-            result_bytes = CASE WHEN ?2 = 'completed' THEN result_bytes END WHERE id = ?1";
+            result_bytes = CASE WHEN ?2 IN ('planning', 'clearing') THEN NULL ELSE result_bytes END WHERE id = ?1";
         self.change_record(task.id, sql, params![task.id, state.as_str(), reason])?;
         task.state = state;
         self.note(task.id, &Happening::State { state, reason: reason.map(str::to_owned) })
