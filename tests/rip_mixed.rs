@@ -229,7 +229,7 @@ const FILTERS: [(&str, &str, bool); 9] = [
     ("-c:v libaom-av1 -cpu-used 8 -bsf:v av1_frame_split,av1_frame_merge", "mkv", false),
     ("-c:v mpeg2video -bsf:v mpeg2_metadata=display_aspect_ratio=16/9", "ts", false),
     ("-c:v mjpeg -bsf:v noise=amount=50", "mov", true),
-    ("-c:v ffv1 -bsf:v setts=ts=TS+N*2", "mkv", true),
+    ("-c:v ffv1 -g 1 -bsf:v setts=ts=TS+N*2", "mkv", true),
     ("-c:v mjpeg -bsf:v noise=dropamount=3", "mkv", true),
 ];
 
