@@ -111,6 +111,9 @@ impl App {
             let message = format!("the headers are longer than {} KiB", self.config.limits.header_kib);
             return ("", by_status(Failure::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message)));
         }
+        if let Err(failure) = request::check_host(&request) {
+            return ("", by_status(failure));
+        }
         if request.method() == Method::OPTIONS {
             return ("", cors::preflight());
         }

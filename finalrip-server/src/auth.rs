@@ -41,23 +41,11 @@ pub(crate) fn token(config: &Config) -> Result<(Token, Option<PathBuf>), ConfigE
         return Ok((token.clone(), None));
     }
     if let Some(file) = &config.token_file {
-        return Ok((read(file)?, None));
+        return Ok((Token::read(file)?, None));
     }
     let file = config.data.join("token");
     make(&file).map_err(|source| ConfigError::File { path: file.clone(), source })?;
-    Ok((read(&file)?, Some(file)))
-}
-
-/// The file's first line.
-fn read(file: &Path) -> Result<Token, ConfigError> {
-    let text = fs::read_to_string(file).map_err(|source| ConfigError::File { path: file.to_owned(), source })?;
-    let line = text.lines().next().unwrap_or_default().trim();
-    Token::new(line).map_err(|error| match error {
-        ConfigError::Value { name, reason } => {
-            ConfigError::Value { name: format!("{name} in {}", file.display()), reason }
-        }
-        other => other,
-    })
+    Ok((Token::read(&file)?, Some(file)))
 }
 
 /// Makes a random token in `file`, readable by its owner alone, if there is none.
@@ -128,14 +116,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         make(&file).unwrap();
-        let first = read(&file).unwrap();
+        let first = Token::read(&file).unwrap();
         assert_eq!(first.as_str().len(), 64);
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         make(&file).unwrap();
-        assert_eq!(read(&file).unwrap().as_str(), first.as_str());
+        assert_eq!(Token::read(&file).unwrap().as_str(), first.as_str());
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         fs::write(&file, "short\n").unwrap();
-        assert!(read(&file).unwrap_err().to_string().contains("token in "));
+        assert!(Token::read(&file).unwrap_err().to_string().contains("token in "));
     }
 }

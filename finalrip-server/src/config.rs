@@ -7,10 +7,10 @@ mod layers;
 mod settings;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use finalrip_core::store::{LocalConfig, S3Config, StoreConfig};
+use finalrip_core::store::{LocalConfig, S3Config, Store, StoreConfig};
 use serde::Deserialize;
 
 pub use layers::{ConfigError, Layers};
@@ -126,6 +126,22 @@ impl Token {
         }
         Ok(Self(text))
     }
+
+    /// The first line of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its first line is no token.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(file).map_err(|source| ConfigError::File { path: file.to_owned(), source })?;
+        let line = text.lines().next().unwrap_or_default().trim();
+        Self::new(line).map_err(|error| match error {
+            ConfigError::Value { name, reason } => {
+                ConfigError::Value { name: format!("{name} in {}", file.display()), reason }
+            }
+            other => other,
+        })
+    }
 }
 
 impl std::fmt::Debug for Token {
@@ -135,43 +151,87 @@ impl std::fmt::Debug for Token {
 }
 
 impl Config {
-    /// What has to hold between settings.
+    /// Whether a server can be started with it: `serve` asks this, and so does `check`. Nothing is made or changed; files and
+    /// folders that have to be there are looked for.
     ///
     /// # Errors
     /// The first setting that cannot be, with the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let wrong =
-            |name: &str, reason: &str| Err(ConfigError::Value { name: name.to_owned(), reason: reason.to_owned() });
+        self.check_access()?;
+        self.check_numbers()?;
+        self.check_encoder()?;
+        crate::log::filter(&self.log.filter)?;
+        if self.data.exists() && !self.data.is_dir() {
+            return Err(wrong("data", format!("{} is not a folder", self.data.display())));
+        }
+        if self.s3.is_some() {
+            Store::open(&self.store()).map_err(|error| wrong("s3", chain(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Who may call, and from where.
+    fn check_access(&self) -> Result<(), ConfigError> {
         if let Some(token) = &self.token {
             Token::new(token.as_str())?;
         }
-        if self.token.is_some() && self.token_file.is_some() {
-            return wrong("token_file", "there is a token as well; keep one of the two");
+        match &self.token_file {
+            Some(_) if self.token.is_some() => {
+                return Err(wrong("token_file", "there is a token as well; keep one of the two"));
+            }
+            Some(file) => drop(Token::read(file)?),
+            None => {}
         }
         if !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none() {
             return Err(ConfigError::OpenToAll { listen: self.listen });
         }
         if let Some(url) = &self.public_url {
-            check_url(url).or_else(|reason| wrong("public_url", reason))?;
+            check_url(url).map_err(|reason| wrong("public_url", reason))?;
         }
-        for origin in self.cors_origins.iter().filter(|origin| *origin != "*") {
-            check_url(origin).or_else(|reason| wrong("cors_origins", reason))?;
-        }
+        let mut origins = self.cors_origins.iter().filter(|origin| *origin != "*");
+        origins.try_for_each(|origin| check_url(origin).map_err(|reason| wrong("cors_origins", reason)))
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
         let Limits { connections, header_kib, header_seconds, body_mib, request_seconds, idle_seconds, .. } =
             self.limits;
-        match () {
-            () if !(1..=1_000_000).contains(&connections) => wrong("limits.connections", "1 to 1000000"),
-            () if !(8..=1024).contains(&header_kib) => wrong("limits.header_kib", "8 to 1024"),
-            () if header_seconds == 0 => wrong("limits.header_seconds", "at least 1"),
-            () if !(1..=1024).contains(&body_mib) => wrong("limits.body_mib", "1 to 1024"),
-            () if request_seconds == 0 => wrong("limits.request_seconds", "at least 1"),
-            () if idle_seconds == 0 => wrong("limits.idle_seconds", "at least 1"),
-            () if !self.tasks.clip_seconds.is_none_or(|seconds| seconds > 0.0 && seconds.is_finite()) => {
-                wrong("tasks.clip_seconds", "more than 0")
+        let Tasks { attempts, clip_seconds, lease_seconds, link_hours, .. } = self.tasks;
+        let within = |name: &str, value: u64, least: u64, most: u64| match (least..=most).contains(&value) {
+            true => Ok(()),
+            false if most == u64::MAX => Err(wrong(name, format!("at least {least}"))),
+            false => Err(wrong(name, format!("{least} to {most}"))),
+        };
+        within("workers", self.workers as u64, 0, 1024)?;
+        within("limits.connections", connections as u64, 1, 1_000_000)?;
+        within("limits.header_kib", header_kib.into(), 8, 1024)?;
+        within("limits.header_seconds", header_seconds, 1, u64::MAX)?;
+        within("limits.body_mib", body_mib.into(), 1, 1024)?;
+        within("limits.request_seconds", request_seconds, 1, u64::MAX)?;
+        within("limits.idle_seconds", idle_seconds, 1, u64::MAX)?;
+        within("tasks.attempts", attempts.into(), 1, 1000)?;
+        within("tasks.lease_seconds", lease_seconds, 3, 86_400)?;
+        within("tasks.link_hours", link_hours.into(), 1, 168)?;
+        if !clip_seconds.is_none_or(|seconds| seconds > 0.0 && seconds.is_finite()) {
+            return Err(wrong("tasks.clip_seconds", "more than 0"));
+        }
+        within("encoder.nice", self.encoder.nice.into(), 0, 19)?;
+        // Less than Python and libav's libraries map before they do anything.
+        within("encoder.address_space_mib", self.encoder.address_space_mib.unwrap_or(1024).into(), 1024, u64::MAX)?;
+        within("encoder.file_size_mib", self.encoder.file_size_mib.unwrap_or(1).into(), 1, u64::MAX)?;
+        within("encoder.processes", self.encoder.processes.unwrap_or(64), 64, u64::MAX)
+    }
+
+    /// What scripts may reach.
+    fn check_encoder(&self) -> Result<(), ConfigError> {
+        for (name, folders) in [("encoder.read", &self.encoder.read), ("encoder.write", &self.encoder.write)] {
+            for folder in folders {
+                std::fs::metadata(folder).map_err(|error| wrong(name, format!("{}: {error}", folder.display())))?;
             }
-            () if self.encoder.nice > 19 => wrong("encoder.nice", "0 to 19"),
-            () if !(1..=168).contains(&self.tasks.link_hours) => wrong("tasks.link_hours", "1 to 168"),
-            () => Ok(()),
+        }
+        let is_name = |name: &&String| !name.is_empty() && !name.contains(['=', '\0']);
+        match self.encoder.environment.iter().find(|name| !is_name(name)) {
+            Some(name) => Err(wrong("encoder.environment", format!("{name:?} is no variable's name"))),
+            None => Ok(()),
         }
     }
 
@@ -183,6 +243,17 @@ impl Config {
             None => StoreConfig::Local(LocalConfig { folder: self.data.join("store") }),
         }
     }
+}
+
+fn wrong(name: &str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Value { name: name.to_owned(), reason: reason.into() }
+}
+
+/// An error and all its causes in one line.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Limits {

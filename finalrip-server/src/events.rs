@@ -2,15 +2,17 @@
 //!
 //! Each entry of the task's log is an event of its kind, with the entry's number as its id: a client that comes back with
 //! `Last-Event-ID` misses nothing, restarts of the server included. Between them come `progress` events without an id.
+//! The stream ends when the task has completed, failed or been cancelled, unless `keep_open` is set.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use finalrip_core::task::{Event, LogEntry, TaskResult};
+use finalrip_core::task::{Event, LogEntry, TaskError, TaskResult};
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
+use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -19,7 +21,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::request::Call;
-use crate::wire::{Answer, Step, to_json};
+use crate::wire::{Answer, Step, bare, to_json};
 
 /// After so long without an event a comment is sent: proxies close what is silent, and a client that is gone is noticed.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -39,14 +41,23 @@ impl App {
                 .transpose()
                 .map_err(|_| Failure::bad("`last_event_id` is not the number of an event"))?,
         };
+        let keep_open = fields.flag("keep_open")?.unwrap_or(false);
         // A stream cannot say any more that there is no such task.
-        self.service
-            .ledger()
-            .task(video)
-            .await
-            .map_err(|error| Failure::from(finalrip_core::task::TaskError::from(error)))?;
-        let events = self.service.subscribe(video, after.unwrap_or(0));
-        let mut answer = Answer::new(body(Box::pin(events), self.stop.clone()));
+        let failed = |error| Failure::from(TaskError::from(error));
+        let task = self.service.ledger().task(video).await.map_err(failed)?;
+        let events: Events = match keep_open {
+            true => Box::pin(self.service.subscribe(video, after.unwrap_or(0))),
+            false => Box::pin(self.service.subscribe_until_ended(video, after.unwrap_or(0))),
+        };
+        if !keep_open
+            && task.state.has_ended()
+            && let Some(after) = after
+            && self.service.ledger().log(video, after, 1).await.map_err(failed)?.entries.is_empty()
+        {
+            // A browser's EventSource comes back after each end of a stream, until it is told so that there is no more.
+            return Ok(bare(StatusCode::NO_CONTENT));
+        }
+        let mut answer = Answer::new(body(events, self.stop.clone()));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -58,7 +69,7 @@ impl App {
 
 type Events = Pin<Box<dyn Stream<Item = TaskResult<Event>> + Send>>;
 
-/// The events as a body, until the task is gone or the server stops.
+/// The events as a body, until they end, the task is gone or the server stops.
 fn body(events: Events, stop: watch::Receiver<bool>) -> crate::wire::Body {
     let first = stream::iter([Bytes::from_static(COME_BACK.as_bytes())]);
     let rest = stream::unfold((events, stop), |(mut events, mut stop)| async move {

@@ -54,7 +54,23 @@ impl From<TaskError> for Failure {
         if status.is_server_error() {
             log(&error);
         }
-        Self::new(status, error.to_string())
+        match &error {
+            TaskError::Store(error) => Self::new(status, said(error)),
+            TaskError::Folder { .. } => Self::internal(),
+            TaskError::Ledger(_) if status.is_server_error() => {
+                Self::new(status, "the ledger cannot be used just now; the server's log says why")
+            }
+            error => Self::new(status, error.to_string()),
+        }
+    }
+}
+
+/// A store's error without the places of files, which only the log names.
+fn said(error: &StoreError) -> String {
+    match error {
+        StoreError::File { action, .. } => format!("the server cannot {action} a file of its own; its log says more"),
+        StoreError::Busy { .. } => "another download of this source is at work".to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -71,7 +87,7 @@ impl From<StoreError> for Failure {
         if status.is_server_error() {
             log(&error);
         }
-        Self::new(status, error.to_string())
+        Self::new(status, said(&error))
     }
 }
 

@@ -5,23 +5,36 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::stream;
 use percent_encoding::percent_decode;
-use serde::Deserializer;
-use serde::de::{MapAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::failure::Failure;
 
-/// The most fields that a form may have; the API knows eight.
+/// The most fields that a request may have, however they are written; no route knows more than a dozen.
 const MOST_FIELDS: usize = 64;
 
 /// Named values. Numbers and booleans may be texts: forms and queries have nothing else.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<(String, Value)>);
 
+/// A field's value. Nested JSON is read over and not kept: no route takes any, and it would cost many times its length.
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Null,
+    Bool(bool),
+    /// A number; `None` if it is no whole one of 64 bits.
+    Number(Option<i64>),
+    String(String),
+    Nested,
+}
+
 impl Fields {
     /// The fields of a query, or of an `application/x-www-form-urlencoded` body.
     pub(crate) fn urlencoded(text: &[u8]) -> Result<Self, Failure> {
         let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        if pairs.clone().nth(MOST_FIELDS).is_some() {
+            return Err(too_many());
+        }
         let fields = pairs.map(|pair| {
             let equals = pair.iter().position(|byte| *byte == b'=');
             let (name, value) = equals.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]));
@@ -66,7 +79,7 @@ impl Fields {
                 return Err(Failure::bad("a part of the form has no name"));
             };
             if fields.len() == MOST_FIELDS {
-                return Err(Failure::bad(format!("the form has more than {MOST_FIELDS} fields")));
+                return Err(too_many());
             }
             let value = String::from_utf8(field.bytes().await.map_err(wrong)?.into());
             let value = value.map_err(|_| Failure::bad(format!("`{name}` is not UTF-8")))?;
@@ -81,7 +94,7 @@ impl Fields {
         let value = values.next();
         match values.next() {
             Some(_) => Err(Failure::bad(format!("`{name}` is there twice"))),
-            None => Ok(value.filter(|value| !value.is_null())),
+            None => Ok(value.filter(|value| **value != Value::Null)),
         }
     }
 
@@ -110,7 +123,7 @@ impl Fields {
             None => return Ok(None),
             Some(Value::String(text)) if text.is_empty() => return Ok(None),
             Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(Value::Number(number)) => number.as_i64(),
+            Some(Value::Number(number)) => *number,
             Some(_) => None,
         };
         number.map(Some).ok_or_else(|| Failure::bad(format!("`{name}` is not a whole number")))
@@ -127,11 +140,9 @@ impl Fields {
         let flag = match self.get(name)? {
             None => return Ok(None),
             Some(Value::Bool(flag)) => Some(*flag),
-            Some(Value::Number(number)) => match number.as_u64() {
-                Some(0) => Some(false),
-                Some(1) => Some(true),
-                _ => None,
-            },
+            Some(Value::Number(Some(0))) => Some(false),
+            Some(Value::Number(Some(1))) => Some(true),
+            Some(Value::Number(_)) => None,
             Some(Value::String(text)) => match text.as_str() {
                 "" => return Ok(None),
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -142,6 +153,10 @@ impl Fields {
         };
         flag.map(Some).ok_or_else(|| Failure::bad(format!("`{name}` is neither true nor false")))
     }
+}
+
+fn too_many() -> Failure {
+    Failure::bad(format!("the request has more than {MOST_FIELDS} fields"))
 }
 
 /// Decodes a part of a query: `+` is a space.
@@ -162,10 +177,68 @@ impl<'de> Visitor<'de> for Object {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
+        while let Some(name) = map.next_key()? {
+            if fields.len() == MOST_FIELDS {
+                return Err(A::Error::custom(format_args!("it has more than {MOST_FIELDS} fields")));
+            }
+            fields.push((name, map.next_value()?));
         }
         Ok(fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+/// Reads any JSON value, and keeps it if it is a plain one.
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(Some(value)))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.try_into().ok()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Number(None))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Nested)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Nested)
     }
 }
 
@@ -249,10 +322,24 @@ mod tests {
         let form = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\nc\r\n--x--\r\n";
         let fields = Fields::body(Some("Multipart/Form-Data; boundary=\"x\""), form.into()).await.unwrap();
         assert_eq!(fields.required("a").unwrap(), "b\r\nc");
+    }
+
+    #[tokio::test]
+    async fn the_number_of_fields_is_bounded_however_they_are_written() {
         let part = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n";
-        let many = format!("{}--x--\r\n", part.repeat(65));
-        assert!(
-            message(Fields::body(Some("multipart/form-data; boundary=x"), many.into()).await).contains("more than 64")
-        );
+        let json = |count: usize| {
+            let fields: Vec<String> = (0..count).map(|field| format!("\"{field}\": [[1, {{}}], null]")).collect();
+            format!("{{{}}}", fields.join(", "))
+        };
+        for (content_type, most, more) in [
+            ("multipart/form-data; boundary=x", part.repeat(64) + "--x--\r\n", part.repeat(65) + "--x--\r\n"),
+            ("application/x-www-form-urlencoded", "a&".repeat(64), "a&".repeat(65)),
+            ("application/json", json(64), json(65)),
+        ] {
+            assert!(Fields::body(Some(content_type), most.into()).await.is_ok(), "{content_type}");
+            let refusal = message(Fields::body(Some(content_type), more.into()).await);
+            assert!(refusal.contains("more than 64 fields"), "{content_type}: {refusal}");
+        }
+        assert_eq!(message(Fields::json(br#"{"a": [1, {"b": []}]}"#).unwrap().required("a")), "`a` is not a text");
     }
 }

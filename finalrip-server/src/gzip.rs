@@ -35,6 +35,11 @@ impl Piece {
         crc.update(content);
         Self { deflated, crc }
     }
+
+    /// Its length as it is kept.
+    pub(crate) fn len(&self) -> usize {
+        self.deflated.len()
+    }
 }
 
 /// The pieces as one file.

@@ -16,6 +16,7 @@ mod failure;
 mod fields;
 mod gzip;
 mod listing;
+pub mod log;
 mod metrics;
 mod objects;
 mod open;
@@ -30,7 +31,7 @@ mod transfer;
 mod wire;
 
 pub use app::App;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, chain};
 pub use open::{OpenError, Opened, open};
 pub use openapi::OPENAPI;
 pub use serve::{ServeError, Server};

@@ -31,8 +31,10 @@ use crate::wire::{self, Answer, Task};
 /// Links expire at multiples of this.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// How many lists are kept: each combination of the three flags, under a few names of the server.
+/// How many lists are kept, and of how many bytes in all beside the newest: each combination of the three flags, under each
+/// name that clients call the server by. Clients choose these names, so memory must not grow with their number.
 const MOST_LISTS: usize = 32;
+const MOST_BYTES: usize = 64 << 20;
 
 /// So many ids in a row make a part of a list. When a task has changed, so many are made anew; and after each part other
 /// requests get their turn.
@@ -66,10 +68,20 @@ type Which = ([bool; 3], String);
 /// The lists that are kept.
 #[derive(Debug)]
 pub(crate) struct Lists {
-    kept: Mutex<HashMap<Which, Arc<AsyncMutex<Option<Kept>>>>>,
+    kept: Mutex<HashMap<Which, Place>>,
     /// What the tags of this process's lists begin with.
     run: u128,
     made: AtomicU64,
+}
+
+/// Where a list is kept.
+#[derive(Debug, Default)]
+struct Place {
+    list: Arc<AsyncMutex<Option<Kept>>>,
+    /// Its size when it was last asked for.
+    bytes: usize,
+    /// When that was: a number that grows with each call.
+    used: u64,
 }
 
 /// A list that was made.
@@ -116,10 +128,27 @@ impl Lists {
     /// The place of a list; whoever holds it makes the list for all who wait.
     fn place(&self, which: Which) -> Arc<AsyncMutex<Option<Kept>>> {
         let mut lists = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if lists.len() >= MOST_LISTS && !lists.contains_key(&which) {
-            lists.clear();
+        let place = lists.entry(which).or_default();
+        place.used = self.made.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&place.list)
+    }
+
+    /// Notes how large a list has become, and gives up others, those not asked for the longest first, if all together have
+    /// become too large.
+    fn settle(&self, which: &Which, bytes: usize) {
+        let mut lists = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = lists.get_mut(which) {
+            place.bytes = bytes;
         }
-        Arc::clone(lists.entry(which).or_default())
+        let others = |lists: &HashMap<Which, Place>| lists.iter().filter(|(other, _)| *other != which).count();
+        let other_bytes = |lists: &HashMap<Which, Place>| {
+            lists.iter().filter(|(other, _)| *other != which).map(|(_, place)| place.bytes).sum::<usize>()
+        };
+        while others(&lists) >= MOST_LISTS || other_bytes(&lists) > MOST_BYTES {
+            let oldest = lists.iter().filter(|(other, _)| *other != which).min_by_key(|(_, place)| place.used);
+            let Some(oldest) = oldest.map(|(other, _)| other.clone()) else { return };
+            lists.remove(&oldest);
+        }
     }
 }
 
@@ -131,21 +160,25 @@ impl App {
             *flag = fields.flag(name)?.unwrap_or(false);
         }
         let base = self.base(&call.head);
-        let place = self.lists.place((flags, base.clone()));
+        let which = (flags, base);
+        let place = self.lists.place(which.clone());
         let mut kept = place.lock().await;
         let changes = self.service.ledger().changes();
         // Both before reading: what changes meanwhile makes the answer old, not wrong.
         let (seen, expires) = (changes.records(), self.links.expiry());
         let mut list = kept.take().filter(|kept| kept.expires == expires).unwrap_or_else(|| Kept::empty(expires));
         if list.seen != Some(seen) {
-            let objects = format!("{base}{OBJECTS}");
+            let objects = format!("{}{OBJECTS}", which.1);
             match list.seen.and_then(|before| changes.records_since(before)) {
                 Some(changed) => self.mend_list(&mut list, flags, &changed, &objects).await?,
                 None => self.fill_list(&mut list, TaskFilter::states(states(flags)), &objects).await?,
             }
             (list.seen, list.gzip, list.e_tags) = (Some(seen), None, self.lists.next_tags());
         }
-        Ok(kept.insert(list).answer(&call.head.headers).await)
+        let list = kept.insert(list);
+        let answer = list.answer(&call.head.headers).await;
+        self.lists.settle(&which, list.bytes());
+        Ok(answer)
     }
 
     /// Makes the parts anew that these tasks are in, or were.
@@ -205,6 +238,12 @@ impl Kept {
     fn empty(expires: SystemTime) -> Self {
         let e_tags = [HeaderValue::from_static("\"\""), HeaderValue::from_static("\"\"")];
         Self { seen: None, expires, parts: BTreeMap::new(), gzip: None, e_tags }
+    }
+
+    /// The memory that it takes, about.
+    fn bytes(&self) -> usize {
+        let parts = self.parts.values().map(|part| part.json.len() + part.deflated.as_ref().map_or(0, Piece::len));
+        parts.sum::<usize>() + self.gzip.as_ref().map_or(0, Bytes::len)
     }
 
     /// The list, or that the client has it.
@@ -294,6 +333,25 @@ fn states([pending, running, completed]: [bool; 3]) -> Vec<TaskState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_clients_call_the_server_by_take_bounded_memory() {
+        let lists = Lists::new();
+        let which = |name: usize| ([true; 3], format!("http://{name}"));
+        for name in 0..1000 {
+            drop(lists.place(which(name)));
+            lists.settle(&which(name), 1 << 10);
+        }
+        let kept = || lists.kept.lock().unwrap().keys().map(|(_, name)| name.clone()).collect::<BTreeSet<_>>();
+        assert_eq!(kept().len(), MOST_LISTS);
+        assert!(kept().contains("http://999") && !kept().contains("http://0"));
+        // What is larger than all that may be kept stays alone.
+        for name in 0..3 {
+            drop(lists.place(which(name)));
+            lists.settle(&which(name), MOST_BYTES + 1);
+        }
+        assert_eq!(kept(), BTreeSet::from(["http://2".to_owned()]));
+    }
 
     #[test]
     fn links_live_as_long_as_promised_and_expire_together() {

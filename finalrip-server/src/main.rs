@@ -1,18 +1,19 @@
 //! `finalrip-server`: serves the FinalRip task API, and encodes.
 
 use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use finalrip_core::task::EncoderProgram;
-use finalrip_server::config::{Config, ConfigError, Kind, Layers, LogFormat, SETTINGS};
-use finalrip_server::{Opened, Server, open};
+use finalrip_server::config::{Config, ConfigError, Kind, Layers, SETTINGS, Setting};
+use finalrip_server::{Opened, Server, log, open};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// The subcommand under which the server starts itself as an encoder process.
 const ENCODER_PROCESS: &str = "encoder-process";
@@ -28,23 +29,51 @@ fn main() -> ExitCode {
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("check", matches)) => check(matches),
-        Some((_, matches)) => serve(matches),
+        Some((_, matches)) => hide_secrets(matches).map_err(Into::into).and_then(|()| serve(matches)),
         None => return ExitCode::FAILURE,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("finalrip-server: {}", chain(&*error));
+            // Nobody may be reading it any more, which changes nothing.
+            let _ = writeln!(std::io::stderr(), "finalrip-server: {}", finalrip_server::chain(&*error));
             // A wrong configuration is not to be tried again by a supervisor.
             if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// An error and all its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// Starts this program again, as the same process, with the secrets that are among its arguments in its environment instead:
+/// everybody on the machine can read a process's arguments, and its environment only its own user.
+///
+/// # Errors
+/// The program cannot be started again. Without secrets among the arguments nothing happens.
+fn hide_secrets(matches: &ArgMatches) -> std::io::Result<()> {
+    let given = |setting: &&Setting| matches.value_source(setting.path) == Some(ValueSource::CommandLine);
+    let secrets: Vec<&Setting> = SETTINGS.iter().filter(|setting| setting.secret).filter(given).collect();
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    again.arg0(arguments.next().unwrap_or_default());
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        let name = text.split_once('=').map_or(&*text, |(name, _)| name);
+        match secrets.iter().any(|secret| name.strip_prefix("--") == Some(&secret.flag())) {
+            // Its value is the next argument.
+            true if name.len() == text.len() => drop(arguments.next()),
+            true => {}
+            false => {
+                again.arg(argument);
+            }
+        }
+    }
+    for secret in secrets {
+        let value = matches.get_one::<String>(secret.path);
+        again.env(secret.variable(), value.map_or("", String::as_str));
+    }
+    Err(again.exec())
 }
 
 fn command() -> Command {
@@ -117,8 +146,8 @@ fn check(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
 fn serve(matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     let layers = layers(matches)?;
     let config = layers.config()?;
-    start_log(&config)?;
-    for name in layers.strangers() {
+    log::start(&config)?;
+    for name in layers.unknown_variables() {
         tracing::warn!(name, "this variable is no setting; `finalrip-server help serve` lists them all");
     }
     // The usual soft limit of 1,024 is too small for many uploads.
@@ -155,21 +184,5 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         }
     }
     tracing::warn!("stopped at once by a second signal");
-    Ok(())
-}
-
-/// The log goes to standard error.
-fn start_log(config: &Config) -> Result<(), ConfigError> {
-    let wrong = |error: tracing_subscriber::filter::ParseError| ConfigError::Value {
-        name: "log.filter".to_owned(),
-        reason: error.to_string(),
-    };
-    let filter = EnvFilter::try_new(&config.log.filter).map_err(wrong)?;
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
     Ok(())
 }

@@ -8,7 +8,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode, Version};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -78,6 +78,19 @@ fn too_long(limit: usize) -> Failure {
     Failure::early(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"))
 }
 
+/// Refuses what RFC 9112, section 3.2, says that a server has to refuse: a request of HTTP/1.1 without `Host`, and any with
+/// more than one.
+///
+/// # Errors
+/// Status 400.
+pub(crate) fn check_host<T>(request: &Request<T>) -> Result<(), Failure> {
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => Err(Failure::bad("the request has no Host header")),
+        0 | 1 => Ok(()),
+        _ => Err(Failure::bad("the request has more than one Host header")),
+    }
+}
+
 /// Scheme and host of links in the answer: what is configured, or what the client called.
 pub(crate) fn base(config: &Config, head: &Parts) -> String {
     if let Some(url) = &config.public_url {
@@ -113,6 +126,25 @@ mod tests {
             request = request.header(*name, *value);
         }
         base(&config, &request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        for (version, hosts, good) in [
+            (Version::HTTP_10, 0, true),
+            (Version::HTTP_10, 2, false),
+            (Version::HTTP_11, 0, false),
+            (Version::HTTP_11, 1, true),
+            (Version::HTTP_11, 2, false),
+            (Version::HTTP_2, 0, true),
+            (Version::HTTP_2, 2, false),
+        ] {
+            let mut request = Request::builder().version(version).uri("/healthz");
+            for _ in 0..hosts {
+                request = request.header(HOST, "localhost");
+            }
+            assert_eq!(check_host(&request.body(()).unwrap()).is_ok(), good, "{version:?} {hosts}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!                      └─ encoder (own process group, confined, limited) ── whatever the script starts
 //! ```
 
+mod calls;
 mod confine;
 mod descendants;
 mod encoder;
@@ -26,6 +27,7 @@ mod sockets;
 mod taken;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -281,7 +283,8 @@ pub fn encoder_process() -> ExitCode {
         Ok(First::Guard(guard)) => guardian::guard(&guard),
         Ok(First::Encode(setup)) => encoder::encode(setup),
         Err(reason) => {
-            eprintln!("this program is started by a worker, which sends it its orders: {reason}");
+            let _ =
+                writeln!(std::io::stderr(), "this program is started by a worker, which sends it its orders: {reason}");
             ExitCode::from(2)
         }
     }

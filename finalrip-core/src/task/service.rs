@@ -11,6 +11,8 @@ mod follow;
 mod requests;
 mod running;
 mod sources;
+mod space;
+mod version;
 mod worker;
 
 use std::collections::HashSet;
@@ -223,11 +225,12 @@ impl Service {
         &self.0.options
     }
 
-    /// Whether ledger and store answer.
+    /// Whether work can be done: the disk has room and can be written to, ledger and store answer.
     ///
     /// # Errors
-    /// Why one of them does not.
+    /// Why it cannot.
     pub async fn ready(&self) -> TaskResult<()> {
+        space::check(&self.0.options.data)?;
         self.0.ledger.counters().await?;
         Ok(self.0.store.probe().await?)
     }

@@ -161,6 +161,12 @@ impl TaskState {
         })
     }
 
+    /// Whether nothing happens to the task any more unless somebody asks for it.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
     /// Whether it goes on by itself.
     #[must_use]
     pub fn is_running(self) -> bool {

@@ -3,12 +3,20 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 use finalrip_core::task::{Answer, Confined, Order};
 use serde_json::{Value, json};
 
 use crate::shared::{Place, bunny, died, parent};
+
+/// What the lines may use. `libc` calls a function of the C library, and raises what it says in `errno`.
+const PRELUDE: &str = "import ctypes, fcntl, resource, shutil, signal, socket, sys
+def libc(name, *arguments):
+    made = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if made < 0: raise OSError(ctypes.get_errno(), name)
+";
 
 /// Asserts what became of each line of Python, run in order.
 async fn expect(place: &Place, cases: &[(String, &str)]) {
@@ -19,7 +27,7 @@ async fn expect(place: &Place, cases: &[(String, &str)]) {
         return println!("not shown, the kernel is too old: {:?}", process.confined());
     }
     let lines: Vec<String> = cases.iter().map(|(line, _)| format!("attempt(lambda: {line})")).collect();
-    let body = format!("import ctypes, shutil, signal, socket, sys\nanswer = [{}]", lines.join(", "));
+    let body = format!("{PRELUDE}answer = [{}]", lines.join(", "));
     let answers = place.ask(&mut process, &body).await;
     for ((line, expected), answer) in cases.iter().zip(answers.as_array().unwrap()) {
         assert_eq!(answer, expected, "{line}");
@@ -145,6 +153,74 @@ pub(crate) async fn nobody_outside_can_be_signalled() {
     ];
     let names = [("SERVER", std::process::id().to_string()), ("NAME", name)];
     expect(&place, &cases(&lines, &names)).await;
+}
+
+/// Modes, owners, times and attributes: what may be changed without opening a file.
+pub(crate) async fn files_keep_their_attributes() {
+    let place = Place::new();
+    let secret = place.folder.join("secret");
+    let before = fs::metadata(&secret).unwrap();
+    let lines = [
+        ("os.chmod('FOLDER/secret', 0o4777)", "PermissionError"),
+        ("os.chmod('FOLDER', 0)", "PermissionError"),
+        ("os.chmod(os.environ['FINALRIP_SOURCE'], 0)", "PermissionError"),
+        ("os.fchmod(os.open(os.environ['FINALRIP_SOURCE'], os.O_RDONLY), 0)", "PermissionError"),
+        ("os.fchmod(os.open('/usr', os.O_RDONLY), 0)", "PermissionError"),
+        ("os.utime('FOLDER/secret', (1, 1))", "PermissionError"),
+        ("os.utime(os.open(os.environ['FINALRIP_SOURCE'], os.O_RDONLY), (1, 1))", "PermissionError"),
+        ("libc('utime', b'FOLDER/secret', None)", "PermissionError"),
+        ("os.chown('FOLDER/secret', 1, 1)", "PermissionError"),
+        ("os.lchown('FOLDER/secret', -1, -1)", "PermissionError"),
+        ("os.setxattr('FOLDER/secret', b'user.x', b'1')", "PermissionError"),
+        ("os.setxattr(os.open(os.environ['FINALRIP_SOURCE'], os.O_RDONLY), b'user.x', b'1')", "PermissionError"),
+        ("os.removexattr('FOLDER/secret', b'user.x')", "PermissionError"),
+        // setxattrat, file_setattr: by number, on kernels that have them.
+        ("libc('syscall', 463, -100, b'FOLDER/secret', 0, b'user.x', None, 0)", "PermissionError"),
+        ("libc('syscall', 469, -100, b'FOLDER/secret', bytes(24), 24, 0)", "PermissionError"),
+        // FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR.
+        ("fcntl.ioctl(os.open('/usr', os.O_RDONLY), 0x40086602, bytes(8))", "PermissionError"),
+        ("fcntl.ioctl(os.open('/usr', os.O_RDONLY), 0x401c5820, bytes(28))", "PermissionError"),
+        ("libc('inotify_init')", "PermissionError"),
+        ("libc('fanotify_init', 0, 0)", "PermissionError"),
+    ];
+    expect(&place, &cases(&lines, &[("FOLDER", place.folder.display().to_string())])).await;
+    let after = fs::metadata(&secret).unwrap();
+    assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()));
+    assert_eq!(after.modified().unwrap(), before.modified().unwrap());
+}
+
+/// Limits and scheduling of others, and what processes share without a file.
+pub(crate) async fn other_processes_are_out_of_reach() {
+    let place = Place::new();
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let lines = [
+        ("resource.prlimit(SERVER, resource.RLIMIT_NOFILE, (5, 5))", "PermissionError"),
+        ("resource.prlimit(SERVER, resource.RLIMIT_CPU)", "PermissionError"),
+        ("resource.prlimit(os.getppid(), resource.RLIMIT_FSIZE, (1, 1))", "PermissionError"),
+        ("os.setpriority(os.PRIO_PROCESS, SERVER, 19)", "PermissionError"),
+        ("os.setpriority(os.PRIO_USER, 0, 19)", "PermissionError"),
+        ("os.setpriority(os.PRIO_PGRP, 0, 19)", "PermissionError"),
+        ("os.sched_setaffinity(SERVER, {0})", "PermissionError"),
+        ("os.sched_setscheduler(SERVER, os.SCHED_IDLE, os.sched_param(0))", "PermissionError"),
+        ("os.sched_setparam(SERVER, os.sched_param(0))", "PermissionError"),
+        ("libc('syscall', 251, 1, SERVER, 3 << 13)", "PermissionError"),
+        ("libc('ptrace', 16, SERVER, 0, 0)", "PermissionError"),
+        ("libc('process_vm_readv', SERVER, None, 0, None, 0, 0)", "PermissionError"),
+        ("libc('shmget', 0, 4096, 0o1600)", "PermissionError"),
+        ("libc('msgget', 0, 0o1600)", "PermissionError"),
+        ("libc('semget', 0, 1, 0o1600)", "PermissionError"),
+        ("libc('syscall', 240, b'finalrip', 0o102, 0o600, None)", "PermissionError"),
+        ("libc('syscall', 248, b'user', b'x', b'x', 1, -3)", "PermissionError"),
+        ("libc('unshare', 0x10000000)", "PermissionError"),
+        ("socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)", "PermissionError"),
+        ("socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW)", "PermissionError"),
+        // The same about itself is what libraries do.
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))", "done"),
+        ("os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))", "done"),
+        ("os.sched_setaffinity(0, os.sched_getaffinity(0))", "done"),
+    ];
+    expect(&place, &cases(&lines, &[("SERVER", std::process::id().to_string())])).await;
+    assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile), files);
 }
 
 pub(crate) async fn limits_are_in_force() {

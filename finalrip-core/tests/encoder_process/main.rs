@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             nothing_survives_the_servers_end, the_death_of_the_guardian_is_seen_and_cleaned_up_after,
             leftovers_of_a_dead_server_are_swept;
         isolation: only_what_is_allowed_can_be_written, only_what_is_allowed_can_be_read, there_is_no_network,
-            nobody_outside_can_be_signalled, limits_are_in_force, the_environment_holds_nothing_of_the_servers,
+            nobody_outside_can_be_signalled, files_keep_their_attributes, other_processes_are_out_of_reach, limits_are_in_force, the_environment_holds_nothing_of_the_servers,
             all_of_it_can_be_widened, it_can_be_switched_off;
         orders: a_script_is_compiled_and_not_run, an_index_is_made_once, clips_are_those_of_the_library,
             failures_say_whether_to_try_again, a_part_of_the_source_is_cut;

@@ -1,10 +1,11 @@
 //! The layers of a configuration, one put on the other.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::Config;
@@ -16,8 +17,8 @@ const OTHERS: &[&str] = &["FINALRIP_CONFIG", "FINALRIP_SOURCE", "FINALRIP_PYTHON
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}", .path.display())]
+    /// A file that is named cannot be read.
+    #[error("cannot read {}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -35,14 +36,19 @@ pub enum ConfigError {
     /// A setting has a value that makes no sense.
     #[error("{name} cannot be used: {reason}")]
     Value {
-        /// The setting, as it was given.
+        /// The setting, and where it was given: `limits.header_kib (finalrip.toml, line 2)`.
         name: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A key that no setting has, or a value of the wrong type.
-    #[error("the configuration cannot be used: {0}")]
-    Shape(String),
+    /// No setting has this name.
+    #[error("there is no setting {name}{}", suggestion(.similar.as_deref()))]
+    Unknown {
+        /// The name, and where it was given.
+        name: String,
+        /// The setting that is perhaps meant.
+        similar: Option<String>,
+    },
     /// Anybody on the network could reach it.
     #[error(
         "listen = {listen} can be reached from other machines; set a token of your own first \
@@ -54,16 +60,23 @@ pub enum ConfigError {
     },
 }
 
+/// ": did you mean workers?"
+fn suggestion(similar: Option<&str>) -> String {
+    similar.map(|similar| format!("; did you mean {similar}?")).unwrap_or_default()
+}
+
 /// Settings that are put on top of each other.
 #[derive(Debug, Clone)]
 pub struct Layers {
     table: Table,
-    strangers: Vec<String>,
+    /// Where each setting was given last, by its path in the table: a file's line, a variable, a flag. Defaults are not in it.
+    origins: BTreeMap<String, String>,
+    unknown_variables: Vec<String>,
 }
 
 impl Default for Layers {
     fn default() -> Self {
-        let mut layers = Self { table: Table::new(), strangers: Vec::new() };
+        let mut layers = Self { table: Table::new(), origins: BTreeMap::new(), unknown_variables: Vec::new() };
         for setting in SETTINGS {
             if let Some(default) = setting.default {
                 let parsed: Table = format!("value = {default}").parse().expect("a default is TOML");
@@ -90,17 +103,21 @@ impl Layers {
     /// # Errors
     /// It is no TOML.
     pub fn text(mut self, text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let table: Table =
-            text.parse().map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-        merge(&mut self.table, table);
+        let syntax = |source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) };
+        let spanned = DeTable::parse(text).map_err(syntax)?;
+        let line = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+        note_lines(spanned.get_ref(), "", &mut |setting, at| {
+            self.origins.insert(setting, format!("{}, line {}", path.display(), line(at)));
+        });
+        merge(&mut self.table, text.parse().map_err(syntax)?);
         Ok(self)
     }
 
     /// Puts the environment's `FINALRIP_*` on top. A variable that is no setting may be some other program's: it is only
-    /// remembered, for [`Layers::strangers`].
+    /// remembered, for [`Layers::unknown_variables`], unless it is so similar to a setting's that it must be misspelt.
     ///
     /// # Errors
-    /// A value that is not of its setting's kind.
+    /// A value that is not of its setting's kind; a misspelt name.
     pub fn environment(
         mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -114,7 +131,12 @@ impl Layers {
                     self = self.set(setting, value, name)?;
                 }
                 None if OTHERS.contains(&name) => {}
-                None => self.strangers.push(name.to_owned()),
+                None => match similar(name, SETTINGS.iter().map(Setting::variable)) {
+                    Some(similar) => {
+                        return Err(ConfigError::Unknown { name: name.to_owned(), similar: Some(similar) });
+                    }
+                    None => self.unknown_variables.push(name.to_owned()),
+                },
             }
         }
         Ok(self)
@@ -137,13 +159,25 @@ impl Layers {
             }
         };
         self.put(setting.path, value);
+        self.origins.insert(setting.path.to_owned(), name.to_owned());
         Ok(self)
     }
 
-    /// Variables that have our prefix and are no setting, perhaps because they are misspelt.
+    /// Variables that have our prefix and are no setting.
     #[must_use]
-    pub fn strangers(&self) -> &[String] {
-        &self.strangers
+    pub fn unknown_variables(&self) -> &[String] {
+        &self.unknown_variables
+    }
+
+    /// A setting's name, and where it was given.
+    fn origin(&self, path: &str) -> String {
+        let section = format!("{path}.");
+        let given = self.origins.get(path).map(String::as_str);
+        // A section is where its first setting is.
+        let given = given.or_else(|| {
+            self.origins.iter().find(|(setting, _)| setting.starts_with(&section)).map(|(_, given)| given.as_str())
+        });
+        given.map_or_else(|| path.to_owned(), |given| format!("{path} ({given})"))
     }
 
     fn put(&mut self, path: &str, value: Value) {
@@ -159,14 +193,27 @@ impl Layers {
     /// # Errors
     /// The first key that is unknown, or value that cannot be.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        // toml's own message shows the line of a file that may not be the one at fault, and the value, perhaps a secret.
-        let shape = |error: toml::de::Error| ConfigError::Shape(error.message().to_owned());
         if let Some(unknown) = unknown(&self.table, "") {
-            return Err(ConfigError::Shape(format!("there is no setting {unknown}")));
+            let similar = similar(&unknown, SETTINGS.iter().map(|setting| setting.path.to_owned()));
+            return Err(ConfigError::Unknown { name: self.origin(&unknown), similar });
         }
-        let config = Config::deserialize(Value::Table(self.table.clone())).map_err(shape)?;
-        config.check()?;
+        let config: Config = serde_path_to_error::deserialize(Value::Table(self.table.clone()))
+            .map_err(|error| self.wrong_type(&error.path().to_string(), error.inner()))?;
+        config.check().map_err(|error| match error {
+            ConfigError::Value { name, reason } => ConfigError::Value { name: self.origin(&name), reason },
+            other => other,
+        })?;
         Ok(config)
+    }
+
+    /// A value of the wrong type.
+    fn wrong_type(&self, path: &str, error: &toml::de::Error) -> ConfigError {
+        // The message may show the value.
+        let is_secret = SETTINGS.iter().any(|setting| setting.secret && setting.path == path);
+        let reason = if is_secret { "it is a text" } else { error.message() };
+        // What a whole configuration lacks has no place in it.
+        let name = if path == "." { "the configuration".to_owned() } else { self.origin(path) };
+        ConfigError::Value { name, reason: reason.to_owned() }
     }
 
     /// The whole as a file, with secrets hidden.
@@ -180,6 +227,23 @@ impl Layers {
         }
         shown.table.to_string()
     }
+}
+
+/// Calls `note` for each key that is not a section, with its path and its place in the text.
+fn note_lines(table: &DeTable<'_>, prefix: &str, note: &mut dyn FnMut(String, usize)) {
+    for (key, value) in table {
+        let path = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => note_lines(inner, &format!("{path}."), note),
+            _ => note(path, key.span().start),
+        }
+    }
+}
+
+/// The name that is meant, if one is so similar that it must be.
+fn similar(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let distances = known.map(|known| (strsim::damerau_levenshtein(name, &known), known));
+    distances.filter(|(distance, _)| *distance <= 2).min().map(|(_, known)| known)
 }
 
 /// Puts `upper` on top of `lower`: tables are joined, everything else is replaced.
@@ -254,15 +318,40 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named() {
-        for (text, name) in [
-            ("worker = 2", "worker"),
-            ("[limits]\nbody = 3", "limits.body"),
-            ("[limit]\nbody_mib = 3", "limit"),
-            ("[s3.credential]\nx = 1", "s3.credential"),
+        for (text, said) in [
+            ("worker = 2", "worker (finalrip.toml, line 1); did you mean workers?"),
+            ("\n[limits]\nbody = 3", "limits.body (finalrip.toml, line 3)"),
+            ("[limit]\nbody_mib = 3", "limit (finalrip.toml, line 2)"),
+            ("[s3.credential]\nx = 1", "s3.credential (finalrip.toml, line 2)"),
         ] {
             let error = layers(text).config().unwrap_err().to_string();
-            assert_eq!(error, format!("the configuration cannot be used: there is no setting {name}"));
+            assert_eq!(error, format!("there is no setting {said}"));
         }
+        let variable = |name: &str| Layers::default().environment([(name.into(), "3".into())]);
+        let error = variable("FINALRIP_WORKER").unwrap_err().to_string();
+        assert_eq!(error, "there is no setting FINALRIP_WORKER; did you mean FINALRIP_WORKERS?");
+        // Kubernetes sets such for a service of our name.
+        assert_eq!(variable("FINALRIP_SERVICE_HOST").unwrap().unknown_variables(), ["FINALRIP_SERVICE_HOST"]);
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_where_it_was_given() {
+        let file = layers("workers = 1\n\n[limits]\nheader_kib = -2\n");
+        let error = file.config().unwrap_err().to_string();
+        assert!(error.starts_with("limits.header_kib (finalrip.toml, line 4) cannot be used: "), "{error}");
+        let error = set(Layers::default(), "listen", "localhost:9000").config().unwrap_err().to_string();
+        assert!(error.starts_with("listen (listen) cannot be used: "), "{error}");
+        let variable = [("FINALRIP_ENCODER_NICE".into(), "20".into())];
+        let error = Layers::default().environment(variable).unwrap().config().unwrap_err().to_string();
+        assert_eq!(error, "encoder.nice (FINALRIP_ENCODER_NICE) cannot be used: 0 to 19");
+        let error = set(Layers::default(), "s3.bucket", "films").config().unwrap_err().to_string();
+        assert!(error.contains("s3") && error.contains("credentials"), "{error}");
+        let error = layers("[s3]\nbucket = \"b\"\n[s3.credentials]\naccess_key = \"A\"\nsecret_key = 12345\n");
+        let error = error.config().unwrap_err().to_string();
+        assert!(
+            error.contains("s3.credentials.secret_key (finalrip.toml, line 5)") && !error.contains("12345"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Setup;
-use super::{Confinement, Limits, python, sockets};
+use super::{Confinement, Limits, calls, python, sockets};
 use crate::error::chain;
 
 /// The rights that are asked for: all of Linux 6.12. Later ones were not tried yet.
@@ -138,6 +138,7 @@ pub(super) fn confine(setup: &Setup) -> Result<Confined, String> {
     let ruleset = rules.allow_named(ruleset, &setup.confinement)?;
     drop_capabilities().map_err(|error| format!("it cannot give up its capabilities: {error}"))?;
     let landlock = ruleset.restrict_self().map_err(refused)?.landlock;
+    let no_others = calls::forbid();
     let no_sockets = if setup.confinement.network { Ok(()) } else { sockets::forbid() };
     Ok(match landlock {
         LandlockStatus::NotImplemented => Confined::None { reason: "the kernel has no Landlock".to_owned() },
@@ -146,6 +147,7 @@ pub(super) fn confine(setup: &Setup) -> Result<Confined, String> {
         }
         LandlockStatus::Available { effective_abi, .. } => {
             let mut missing = missing(effective_abi);
+            missing.extend(no_others.err().map(|reason| format!("act on the server's processes and files ({reason})")));
             missing.extend(no_sockets.err().map(|reason| format!("use the network ({reason})")));
             if missing.is_empty() { Confined::Full } else { Confined::Partly { missing } }
         }

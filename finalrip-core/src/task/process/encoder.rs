@@ -74,7 +74,8 @@ pub(super) fn encode(setup: Setup) -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the way to the worker is gone: {error}");
+            // Perhaps nobody reads that either.
+            let _ = writeln!(std::io::stderr(), "the way to the worker is gone: {error}");
             ExitCode::FAILURE
         }
     }

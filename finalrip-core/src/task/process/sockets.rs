@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, apply_filter};
 
-/// On x86-64 the same calls have a second number, where the kernel was built with the x32 interface.
-const X32: i64 = 0x4000_0000;
+use super::calls::OTHER_NUMBERS;
 
 /// Takes from this thread, and all that it starts from now on, the right to make sockets, for good. Pairs of sockets
 /// that are connected with each other stay. Programs of another architecture are killed: their calls have other numbers.
@@ -23,9 +22,8 @@ pub(super) fn forbid() -> Result<(), String> {
 fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     // A ring of io_uring makes sockets without the call.
     let calls = [libc::SYS_socket, libc::SYS_io_uring_setup];
-    let other_numbers = if cfg!(target_arch = "x86_64") { &[0, X32][..] } else { &[0] };
     let rules: BTreeMap<i64, Vec<SeccompRule>> =
-        calls.iter().flat_map(|call| other_numbers.iter().map(move |more| (call | more, Vec::new()))).collect();
+        calls.iter().flat_map(|call| OTHER_NUMBERS.iter().map(move |more| (call | more, Vec::new()))).collect();
     let refuse = SeccompAction::Errno(libc::EACCES.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?.try_into()
 }

@@ -90,6 +90,18 @@ pub enum TaskError {
         reason: String,
     },
 
+    /// The disk of the service is full.
+    #[error(
+        "the server's disk is full: {} MiB are free, and {} MiB are needed; clear tasks or free some space, and it goes on",
+        .free >> 20, .least >> 20
+    )]
+    Full {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes without which nothing is begun.
+        least: u64,
+    },
+
     /// A setting makes no sense.
     #[error("{option}: {reason}")]
     Setting {
@@ -138,6 +150,7 @@ impl TaskError {
             Self::OtherCodec { .. } | Self::Key(_) | Self::Command(_) => ErrorKind::Invalid,
             Self::Unencodable(_) | Self::Script(_) => ErrorKind::Invalid,
             Self::Setting { .. } | Self::Uncuttable(_) => ErrorKind::Invalid,
+            Self::Full { .. } => ErrorKind::Unavailable,
             Self::Process(_) | Self::Folder { .. } => ErrorKind::Internal,
         }
     }

@@ -40,6 +40,8 @@ struct Follower {
     told: Option<TaskView>,
     /// When progress may be looked at again.
     next: Instant,
+    /// Whether it ends with its task, and not only when the task is deleted.
+    until_ended: bool,
     ended: bool,
 }
 
@@ -47,6 +49,25 @@ impl Service {
     /// Follows a task: its log after the entry numbered `after` (0 for all that is kept), and its progress. Ends with an
     /// error when there is no such task, or no longer.
     pub fn subscribe(&self, video: &str, after: u64) -> impl Stream<Item = TaskResult<Event>> + Send + 'static {
+        self.follow(video, after, false)
+    }
+
+    /// As [`Service::subscribe`], but the stream ends once the task has completed, failed or been cancelled, and all of its
+    /// log and its last progress were delivered. A retry that comes later is not followed.
+    pub fn subscribe_until_ended(
+        &self,
+        video: &str,
+        after: u64,
+    ) -> impl Stream<Item = TaskResult<Event>> + Send + 'static {
+        self.follow(video, after, true)
+    }
+
+    fn follow(
+        &self,
+        video: &str,
+        after: u64,
+        until_ended: bool,
+    ) -> impl Stream<Item = TaskResult<Event>> + Send + 'static {
         let follower = Follower {
             service: Arc::clone(&self.0),
             video: video.to_owned(),
@@ -55,13 +76,14 @@ impl Service {
             waiting: VecDeque::new(),
             told: None,
             next: Instant::now(),
+            until_ended,
             ended: false,
         };
         stream::unfold(follower, |mut follower| async {
             if follower.ended {
                 return None;
             }
-            let event = follower.event().await;
+            let event = follower.event().await.transpose()?;
             follower.ended = event.is_err();
             Some((event, follower))
         })
@@ -69,18 +91,24 @@ impl Service {
 }
 
 impl Follower {
-    async fn event(&mut self) -> TaskResult<Event> {
+    /// The next event; `None` after the last one.
+    async fn event(&mut self) -> TaskResult<Option<Event>> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 if let Event::Log(entry) = &event {
                     self.after = entry.id;
                 }
-                return Ok(event);
+                return Ok(Some(event));
             }
             // Seen before reading, so that nothing is missed.
             let _ = self.changes.seen();
             let page = self.service.ledger.log(&self.video, self.after, PAGE).await?;
             let more = !page.entries.is_empty();
+            // The end is an entry of the log too, written with the state that was delivered: by now it was read.
+            if !more && self.until_ended && self.told.as_ref().is_some_and(|told| told.progress.task.state.has_ended())
+            {
+                return Ok(None);
+            }
             self.waiting.extend(page.entries.into_iter().map(Event::Log));
             if !more && let Some(view) = self.progress().await? {
                 self.waiting.push_back(Event::Progress(Box::new(view)));

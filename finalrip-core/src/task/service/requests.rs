@@ -202,15 +202,37 @@ impl Service {
     }
 
     /// Stops a task and deletes it with its source, its clips and its result. When this fails half way, or its future is
-    /// dropped, the same call again goes on, and so does the service by itself.
+    /// dropped, the same call again goes on, and so does the service by itself. Without a task of this key, an upload that
+    /// was made for one is deleted.
     ///
     /// # Errors
-    /// [`LedgerError::UnknownTask`]; the store failed.
+    /// [`LedgerError::UnknownTask`] when there is no upload either; the store failed.
     pub async fn clear(&self, video: &str) -> TaskResult<()> {
-        let task = self.0.ledger.clear(video).await?;
-        // Whoever wants the source gone as well has the last word.
-        self.0.keeping.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
-        self.0.finish_clearing(&VideoKey::new(video)?, task).await
+        let key = VideoKey::new(video)?;
+        match self.0.ledger.clear(video).await {
+            Ok(task) => {
+                // Whoever wants the source gone as well has the last word.
+                self.0.keeping.lock().unwrap_or_else(PoisonError::into_inner).remove(&task);
+                self.0.finish_clearing(&key, task).await
+            }
+            Err(LedgerError::UnknownTask) => self.clear_upload(&key).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes an upload that no task was made of.
+    async fn clear_upload(&self, key: &VideoKey) -> TaskResult<()> {
+        self.refuse_taken(key).await?;
+        let Inner { ledger, store, .. } = &*self.0;
+        if store.head(&key.source()).await?.is_none() {
+            return Err(LedgerError::UnknownTask.into());
+        }
+        // One that is made between this look and the deletion loses its source, and says so when it is started.
+        match ledger.task(key.as_str()).await {
+            Err(LedgerError::UnknownTask) => Ok(store.delete(&key.source()).await?),
+            Ok(_) => Err(LedgerError::TaskExists.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// As [`Service::clear`], but the source stays: another task can be made of it. That is remembered as long as the service

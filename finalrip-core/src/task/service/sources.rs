@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::error::{TaskError, TaskResult};
+use super::version::{self, SourceVersion};
 use crate::store::{Store, StoredObject, VideoKey, short_digest};
 use crate::task::folders;
 
@@ -39,7 +40,7 @@ pub(super) struct Place {
     /// Where filters may write about it.
     pub(super) cache: PathBuf,
     /// Which version it is.
-    pub(super) e_tag: Option<String>,
+    pub(super) version: SourceVersion,
     /// How many bytes had to be fetched for it.
     pub(super) fetched: u64,
     /// Keeps it from being given up.
@@ -54,6 +55,13 @@ impl Place {
         std::os::unix::fs::symlink(&self.file, &link).map_err(TaskError::at("cannot write to", folder))?;
         Ok(link)
     }
+}
+
+/// The sample of a source, read where that may block.
+async fn sampled(file: &Path) -> TaskResult<String> {
+    let of = file.to_owned();
+    let read = tokio::task::spawn_blocking(move || version::sample(&of)).await;
+    read.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(TaskError::at("cannot read the source", file))
 }
 
 impl Sources {
@@ -84,7 +92,8 @@ impl Sources {
         let source = cache.join(file_name(video));
         link(&cache, &source, &file).map_err(TaskError::at("cannot write to", &cache))?;
         drop(_alone);
-        Ok(Place { source, file, cache, e_tag: object.e_tag, fetched, _held: held })
+        let version = SourceVersion { e_tag: object.e_tag, sample: Some(sampled(&file).await?) };
+        Ok(Place { source, file, cache, version, fetched, _held: held })
     }
 
     fn hold(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {

@@ -13,6 +13,8 @@ use super::Inner;
 use super::copies::Copies;
 use super::error::TaskError;
 use super::sources::Place;
+use super::space;
+use super::version::SourceVersion;
 use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
 use crate::task::error::{LedgerError, LedgerResult};
@@ -56,6 +58,8 @@ struct Kept {
 #[derive(Serialize, Deserialize)]
 struct PlanRecord {
     e_tag: Option<String>,
+    #[serde(default)]
+    sample: Option<String>,
     plan: Box<RawValue>,
 }
 
@@ -139,6 +143,7 @@ impl Worker {
         let told = match stopped {
             Stopped::Failed(failure) => {
                 tracing::warn!(worker = self.name, key = lease.key, work, "failed: {}", failure.reason);
+                let failure = without_paths(failure, &self.service.options.data);
                 insist(|| ledger.fail(lease.token, failure.clone())).await.map(drop)
             }
             Stopped::Unwanted if stopping => {
@@ -161,6 +166,7 @@ impl Worker {
     async fn make(&mut self, lease: &Lease, progress: &watch::Sender<WorkProgress>) -> Result<Made, Stopped> {
         let video = VideoKey::new(lease.key.as_str()).map_err(|error| failed(&TaskError::from(error)))?;
         let service = Arc::clone(&self.service);
+        space::wait(&service.options.data, service.options.store_patience).await.map_err(|error| failed(&error))?;
         let place = service.wait_for_store(|| service.place(&video)).await.map_err(|error| failed(&error))?;
         match &lease.work {
             Work::Index => {
@@ -390,6 +396,15 @@ async fn insist<T, F: Future<Output = LedgerResult<T>>>(call: impl Fn() -> F) ->
     call().await
 }
 
+/// The failure as clients may read it: where the data folder lies is the operator's to know.
+fn without_paths(failure: Failure, data: &Path) -> Failure {
+    let hidden = |text: String| match data.to_str().filter(|data| data.len() > 1) {
+        Some(data) => text.replace(data, "(data)"),
+        None => text,
+    };
+    Failure { reason: hidden(failure.reason), log: hidden(failure.log), ..failure }
+}
+
 fn time_limit(work: &Work) -> Duration {
     match work {
         Work::Index => LONGEST_INDEX,
@@ -410,7 +425,8 @@ fn describe(work: &Work) -> String {
 fn write_plan(plan: TaskPlan, place: &Place) -> Result<TaskPlan, Stopped> {
     let record = || -> serde_json::Result<String> {
         let plan = RawValue::from_string(plan.record.clone())?;
-        serde_json::to_string(&PlanRecord { e_tag: place.e_tag.clone(), plan })
+        let SourceVersion { e_tag, sample } = place.version.clone();
+        serde_json::to_string(&PlanRecord { e_tag, sample, plan })
     };
     let record = record().map_err(|error| unexpected(&error))?;
     Ok(TaskPlan { clips: plan.clips, record })
@@ -419,7 +435,8 @@ fn write_plan(plan: TaskPlan, place: &Place) -> Result<TaskPlan, Stopped> {
 /// The plan, if it was made of the source that is there now.
 fn read_plan(record: &str, place: &Place) -> Result<String, Stopped> {
     let record: PlanRecord = serde_json::from_str(record).map_err(|error| unexpected(&error))?;
-    if record.e_tag != place.e_tag {
+    let planned = SourceVersion { e_tag: record.e_tag, sample: record.sample };
+    if !planned.is(&place.version) {
         let reason = "the source was replaced after the task was planned; clear the task, and make it again".to_owned();
         return Err(Stopped::Failed(Failure { reason, log: String::new(), permanent: true }));
     }
