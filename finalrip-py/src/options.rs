@@ -97,6 +97,7 @@ impl RipSettings {
             requests: self.requests,
             environments: if self.per_worker { Environments::PerWorker } else { Environments::Shared },
             progress_interval: interval(self.interval),
+            inputs: Vec::new(),
             cancel,
         }
     }
