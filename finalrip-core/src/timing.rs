@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::frames::Frame;
 use crate::units::{Rational, gcd};
 
+pub(crate) mod even;
 mod verdict;
 
 pub(crate) use verdict::{Durations, Verdict};

@@ -8,7 +8,7 @@ use crate::convert::{self, Conversion, Converter, RAV1E};
 use crate::encoder::command::EncodeCommand;
 use crate::encoder::libav::LibavEncoder;
 use crate::encoder::rav1e::Rav1eEncoder;
-use crate::encoder::{Encoder, EncoderError, Received, VideoParameters, takes_fine_times};
+use crate::encoder::{Encoder, EncoderError, Received, VideoParameters, next_rate, takes_fine_times};
 use crate::error::{Error, Result};
 use crate::ffi::StreamParameters;
 use crate::ffi::format::StreamSettings;
@@ -16,7 +16,7 @@ use crate::ffi::{rescale, trim_heap};
 use crate::frames::{Frame, FrameSource, Frames};
 use crate::picture::{Color, Description, Picture, PixelFormat};
 use crate::report::{Meter, Progress, Report, bitrate};
-use crate::timing::{Claims, NoDuration, Timeline, Timing, Verdict};
+use crate::timing::{Claims, NoDuration, Timeline, Timing, Verdict, even};
 use crate::units::{FrameRange, Rational};
 
 use super::job::Job;
@@ -34,7 +34,8 @@ pub(super) fn run(
         let terms = Terms { timing, opening: None, watch };
         once(job, (source, format), terms, Seam::default(), tell).map(|(outcome, _)| outcome)
     };
-    let first = attempt(job.timing, Watch::whole(job), tell).and_then(|outcome| retime::settle(job, outcome));
+    let first =
+        attempt(foreseen(job, source)?, Watch::whole(job), tell).and_then(|outcome| retime::settle(job, outcome));
     let report = match first {
         Err(Stop::OffGrid { frame }) => {
             tracing::warn!("the frames up to {frame} are not evenly spaced; starting again with variable timing");
@@ -151,12 +152,12 @@ fn with_advice(job: &Job, timing: Timing, stop: Stop) -> Stop {
 }
 
 /// What happens to the pictures before the encoder. Variable ones on their way into a container that knows constant rates only
-/// are repeated and left out, so that each is shown when it has to be, as the ffmpeg program does it.
+/// are repeated, so that each is shown when it has to be, as the ffmpeg program does it.
 fn conversion(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, timing: Timing) -> Result<Conversion> {
     if !is_repeated(job, source, timing) || job.command.frame_rate.is_some() {
         return convert::plan(&job.command, &job.encoder, format);
     }
-    let Some(rate) = job.rate(source.info()) else {
+    let Some(clip_rate) = job.rate(source.info()) else {
         let reason = format!(
             "the container {} has no variable timing, and the clip no constant rate. Give it one (-r 24000/1001), or write .mkv, \
              .mp4, .mov, .webm, .ts or .nut",
@@ -164,8 +165,53 @@ fn conversion(job: &Job, source: &Arc<dyn FrameSource>, format: PixelFormat, tim
         );
         return Err(output_error(job.file.target(), reason));
     };
-    let command = EncodeCommand { frame_rate: Some(rate), ..job.command.clone() };
+    let rate = even::rate_of(&durations(job, source)?).unwrap_or(clip_rate);
+    let command = EncodeCommand { frame_rate: Some(next_rate(&job.encoder, rate)), ..job.command.clone() };
     convert::plan(&command, &job.encoder, format)
+}
+
+/// For how long some of the job's frames are shown.
+fn durations(job: &Job, source: &Arc<dyn FrameSource>) -> Result<Vec<Rational>> {
+    let mut durations = Vec::new();
+    look_ahead(job, source, &mut |frame| durations.extend(frame.properties.duration))?;
+    Ok(durations)
+}
+
+/// The job's timing, or [`Timing::Variable`] where that has to be known from the start: the encoder does not take the average rate
+/// that a source filter gives a variable clip, and the container no other timing.
+pub(crate) fn foreseen(job: &Job, source: &Arc<dyn FrameSource>) -> Result<Timing> {
+    let rate = job.rate(source.info()).filter(|&rate| next_rate(&job.encoder, rate) != rate);
+    if job.timing != Timing::Auto || !job.repeats || job.command.frame_rate.is_some() || rate.is_none() {
+        return Ok(job.timing);
+    }
+    let mut timeline = Timeline::new(Timing::Auto, rate);
+    look_ahead(job, source, &mut |frame| {
+        // Whether each has a place shows in the pass.
+        let _ = timeline.place(frame);
+    })?;
+    let is_variable = timeline.claims().is_some_and(|claims| claims.verdict() == Verdict::Variable);
+    Ok(if is_variable { Timing::Variable } else { job.timing })
+}
+
+/// Looks at the job's first frames, and at a few in other places: in all no more than a clip may be begun again for.
+fn look_ahead(job: &Job, source: &Arc<dyn FrameSource>, look: &mut dyn FnMut(&Frame)) -> Result<()> {
+    const FIRST: u32 = 256;
+    const WINDOWS: u32 = 8;
+    const WINDOW: u32 = 32;
+    let FrameRange { start, end } = job.range_of(source.info().frames)?;
+    let first = end.min(start.saturating_add(FIRST));
+    let step = (end - first) / WINDOWS;
+    let others = (0..WINDOWS).map(|window| first + window * step + step / 2);
+    let others = others.map(|start| start..start + WINDOW.min(step / 2));
+    let in_flight = job.requests.unwrap_or(source.info().threads + 2);
+    for window in std::iter::once(start..first).chain(others).filter(|window| !window.is_empty()) {
+        let mut frames = Frames::new(Arc::clone(source), window.into(), in_flight);
+        while let Some(frame) = frames.next(&job.cancel)? {
+            look(&frame);
+        }
+    }
+    source.tidy();
+    Ok(())
 }
 
 /// Where a pass meets the one before it and the one after it.

@@ -127,6 +127,20 @@ pub(crate) fn coded_bits(encoder: &str, pixel_format: &str) -> Option<i32> {
     }
 }
 
+/// The rates of MPEG-1 and 2, slowest first: those that their headers have a number for.
+const MPEG_RATES: [(i64, i64); 8] =
+    [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001), (60, 1)];
+
+/// The next rate that an encoder takes and that is no slower, or its fastest.
+pub(crate) fn next_rate(encoder: &str, rate: Rational) -> Rational {
+    if !["mpeg1video", "mpeg2video"].contains(&encoder) {
+        return rate;
+    }
+    let mut taken = MPEG_RATES.iter().filter_map(|&(num, den)| Rational::new(num, den));
+    let fastest = taken.clone().next_back().unwrap_or(rate);
+    taken.find(|taken| taken.as_f64() >= rate.as_f64()).unwrap_or(fastest)
+}
+
 /// The names of all encoders that a command can choose: the linked libav's video encoders, and `rav1e`.
 #[must_use]
 pub fn available() -> Vec<String> {

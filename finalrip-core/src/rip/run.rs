@@ -139,7 +139,7 @@ pub(super) fn make_plan(job: &RipJob, clip: &Clip, source: &Arc<dyn FrameSource>
     };
     let layout = Layout { range, frame_rate: info.frame_rate, length: job.options.chunk, workers };
     let starts = if job.slices { layout.starts() } else { vec![range.start] };
-    let mut timing = job.output.timing;
+    let mut timing = pipeline::foreseen(&job.output, source)?;
     let mut looked_at = 0;
     let mut cuts = Vec::new();
     if job.options.scene {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::{MergeProgress, output_error};
 use crate::encode::inputs;
 use crate::encode::pipeline::{Opening, Seam, StreamFacts, Terms};
+use crate::encoder::parts;
 use crate::error::{Error, Result};
 use crate::ffi::StreamParameters;
 use crate::frames::{FrameSource, Frames};
@@ -187,11 +188,7 @@ impl Stages {
             return Err(Error::Setting { option: "chunk", value: chunk.to_string(), expected });
         };
         self.check_chunk(path)?;
-        if self.job.output.repeats && plan.timing == Timing::Variable && plan.plan.chunks.len() > 1 {
-            let reason = "it has no variable timing, which this clip needs: write .mkv, .mp4, .mov, .webm, .ts or .nut, or plan one \
-                          chunk (RipOptions::slice)";
-            return Err(output_error(self.job.output.file.target(), reason.to_owned()));
-        }
+        self.check_repeats(plan)?;
         let clip = self.clip()?;
         if clip.info().frames < plan.plan.range().end {
             let reason = "the script makes fewer frames than when the plan was made; plan it again".to_owned();
@@ -269,6 +266,25 @@ impl Stages {
         inputs::check(&target, inputs::of_script(&job.script).chain(source), &job.command)?;
         let named = job.options.inputs.iter().map(|path| ("one of the files that it is made from", path.as_path()));
         inputs::check(&target, named, &job.command)
+    }
+
+    /// Refuses a plan whose pictures would have to be repeated, and cannot be.
+    fn check_repeats(&self, plan: &StagedPlan) -> Result<()> {
+        if !self.job.output.repeats || plan.timing != Timing::Variable {
+            return Ok(());
+        }
+        let encoder = &self.job.output.encoder;
+        let reason = match plan.plan.chunks.len() {
+            1 if parts::makes_empty_packets(encoder) => format!(
+                "it has no variable timing, so that pictures of this clip are repeated, and {encoder} makes empty packets of them, \
+                 which a chunk in Matroska loses: write .mkv, choose another encoder, or rip in one go (Rip::run)"
+            ),
+            1 => return Ok(()),
+            _ => "it has no variable timing, which this clip needs: write .mkv, .mp4, .mov, .webm, .ts or .nut, or plan one chunk \
+                  (RipOptions::slice)"
+                .to_owned(),
+        };
+        Err(output_error(self.job.output.file.target(), reason))
     }
 
     /// The script, evaluated if it was not.
