@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn only_filters_that_leave_no_alpha_drop_it_on_purpose() {
         let dropped = |filters: &str| {
-            is_dropped_on_purpose(&EncodeCommand::parse(&format!("-c:v libx264 -vf {filters}")).unwrap())
+            is_dropped_on_purpose(&EncodeCommand::parse(&format!("-c:v libx264 -vf '{filters}'")).unwrap())
         };
         let yes = ["format=yuv420p", "scale=64:48,format=pix_fmts=yuv420p|nv12", "alphaextract", "format@x=gray[a]"];
         let no = ["scale=64:48", "format=yuva420p", "format=yuv420p|yuva420p", "scale=flags=bicubic,setsar=1"];
