@@ -4,7 +4,7 @@
 //! VapourSynth sees frames, nodes and the script freed in the order that it asks for.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -54,6 +54,30 @@ struct CoreTable41 {
 
 static API: OnceLock<Api> = OnceLock::new();
 
+/// The core's library, which VSScript and Python's module find beside themselves where VapourSynth comes as a wheel.
+const CORE_LIBRARY: &str = "libvapoursynth.so.4";
+
+/// Opens a library so that it finds its own symbols first.
+///
+/// libvapoursynth exports the functions of the zimg that is in it, and libavfilter may bring the system's zimg into this
+/// process. By the usual rules VapourSynth's resizers would then call that one: another release, with other roundings.
+fn open(path: &Path) -> Result<Library, String> {
+    #[cfg(target_env = "gnu")]
+    const OWN_FIRST: c_int = libc::RTLD_DEEPBIND;
+    #[cfg(not(target_env = "gnu"))]
+    const OWN_FIRST: c_int = 0;
+    let flags = libc::RTLD_NOW | libc::RTLD_LOCAL | OWN_FIRST;
+    // SAFETY: initialisers of VapourSynth's libraries only register things; the user or the search chose this file.
+    let library = unsafe { libloading::os::unix::Library::open(Some(path), flags) };
+    library.map(Library::from).map_err(|error| error.to_string())
+}
+
+/// The file of this name in the folder of `path`, links followed.
+fn beside(path: &Path, name: &str) -> Option<PathBuf> {
+    let file = path.canonicalize().ok()?.with_file_name(name);
+    file.exists().then_some(file)
+}
+
 impl Api {
     /// The tables, if [`Api::load`] has succeeded in this process.
     pub(crate) fn loaded() -> Option<Self> {
@@ -70,8 +94,11 @@ impl Api {
         if let Some(api) = Self::loaded() {
             return Ok(api);
         }
-        // SAFETY: libvsscript's initialisers only register things; the user or the search chose this file.
-        let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
+        if let Some(core) = beside(path, CORE_LIBRARY) {
+            // What is wrong with it shows when VSScript loads it.
+            let _ = open(&core).map(std::mem::forget);
+        }
+        let library = open(path)?;
         let api = Self::tables_of(&library)?;
         // Python and the filters' threads stay: the library must never be unloaded.
         std::mem::forget(library);
