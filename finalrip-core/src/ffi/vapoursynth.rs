@@ -54,13 +54,11 @@ struct CoreTable41 {
 
 static API: OnceLock<Api> = OnceLock::new();
 
-/// The core's library, which VSScript and Python's module find beside themselves where VapourSynth comes as a wheel.
-const CORE_LIBRARY: &str = "libvapoursynth.so.4";
-
 /// Opens a library so that it finds its own symbols first.
 ///
 /// libvapoursynth exports the functions of the zimg that is in it, and libavfilter may bring the system's zimg into this
-/// process. By the usual rules VapourSynth's resizers would then call that one: another release, with other roundings.
+/// process. By the usual rules VapourSynth's resizers would then call that one: another release, with other roundings. Plugins
+/// that bring libraries of their own, as bestsource does, would meet the system's in the same way.
 fn open(path: &Path) -> Result<Library, String> {
     #[cfg(target_env = "gnu")]
     const OWN_FIRST: c_int = libc::RTLD_DEEPBIND;
@@ -72,10 +70,26 @@ fn open(path: &Path) -> Result<Library, String> {
     library.map(Library::from).map_err(|error| error.to_string())
 }
 
-/// The file of this name in the folder of `path`, links followed.
-fn beside(path: &Path, name: &str) -> Option<PathBuf> {
-    let file = path.canonicalize().ok()?.with_file_name(name);
-    file.exists().then_some(file)
+/// The core's library and the plugins that it loads by itself, where VapourSynth comes as a wheel: beside VSScript's library,
+/// which is `path`, and in the folder `plugins` there. Elsewhere the core is one of VSScript's own dependencies.
+fn core_and_plugins(path: &Path) -> Vec<PathBuf> {
+    let Some(folder) = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)) else {
+        return Vec::new();
+    };
+    let mut libraries: Vec<PathBuf> =
+        [folder.join("libvapoursynth.so.4")].into_iter().filter(|file| file.exists()).collect();
+    let mut folders = vec![folder.join("plugins")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            match kind {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                _ if path.extension().is_some_and(|extension| extension == "so") => libraries.push(path),
+                _ => {}
+            }
+        }
+    }
+    libraries
 }
 
 impl Api {
@@ -94,9 +108,9 @@ impl Api {
         if let Some(api) = Self::loaded() {
             return Ok(api);
         }
-        if let Some(core) = beside(path, CORE_LIBRARY) {
-            // What is wrong with it shows when VSScript loads it.
-            let _ = open(&core).map(std::mem::forget);
+        for file in core_and_plugins(path) {
+            // What is wrong with one shows when VapourSynth loads it; then it is this one again.
+            let _ = open(&file).map(std::mem::forget);
         }
         let library = open(path)?;
         let api = Self::tables_of(&library)?;
