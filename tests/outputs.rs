@@ -158,7 +158,7 @@ fn every_name_that_the_file_system_takes_is_one_for_an_output() {
         encode(&blank(8), command, &out);
         let entries =
             || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
-        assert_eq!(entries(), [name.clone()]);
+        assert_eq!(entries(), std::slice::from_ref(&name));
         let encoded = frame_hashes(&out, "yuv420p");
         assert_eq!(encoded.len(), 8);
         let rip = rip(&blank(8), command, &out);

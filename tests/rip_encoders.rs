@@ -60,7 +60,7 @@ impl Trial {
         let wish = WISHES.iter().find(|(name, ..)| *name == encoder);
         let (width, height) = wish.map_or((128, 96), |(_, size, _)| *size);
         let options = wish.map_or("", |(.., options)| options);
-        let script = Script::from_text(&moving_box(width, height, FRAMES));
+        let script = Script::from_text(moving_box(width, height, FRAMES));
         for (extension, muxer) in CONTAINERS {
             let text =
                 format!("-c:v {encoder} {options} {muxer} {}", if encoder == "rav1e" { "" } else { "-strict -2" });

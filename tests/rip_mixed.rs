@@ -18,7 +18,7 @@ const CHUNK: u32 = 8;
 
 /// Three chunks of frames that differ from each other.
 fn script() -> Script {
-    Script::from_text(&moving_box(96, 64, 3 * CHUNK))
+    Script::from_text(moving_box(96, 64, 3 * CHUNK))
 }
 
 fn stages(command: &str, output: &Path) -> Stages {
