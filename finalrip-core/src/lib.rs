@@ -36,6 +36,7 @@ pub mod encoder;
 mod error;
 mod ffi;
 mod frames;
+mod locks;
 mod picture;
 mod report;
 mod rip;

@@ -169,17 +169,16 @@ async fn bombs_are_refused_before_they_go_off() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
     // Deep JSON is no way to the end of the stack.
-    let deep = format!("{{\"video_key\":{}", "[".repeat(500_000));
-    let reply = live
-        .send(
-            request("POST", "/api/v1/task/new")
-                .header("token", TOKEN)
-                .header("content-type", "application/json")
-                .body(deep.into())
-                .unwrap(),
-        )
-        .await;
-    assert!(reply.refusal(200).contains("recursion"), "{}", reply.text());
+    let (open, close) = ("[".repeat(500_000), "]".repeat(500_000));
+    for (deep, refused) in [
+        (format!("{{\"video_key\":{open}"), "the body is not a JSON object"),
+        (format!("{{\"video_key\":{open}{close}}}"), "`video_key` is not a text"),
+    ] {
+        let post =
+            request("POST", "/api/v1/task/new").header("token", TOKEN).header("content-type", "application/json");
+        let reply = live.send(post.body(deep.into()).unwrap()).await;
+        assert!(reply.refusal(200).contains(refused), "{}", reply.text());
+    }
     live.get("/healthz").await.ok();
 }
 

@@ -27,11 +27,16 @@ struct Followed {
 }
 
 impl Followed {
+    /// A stream that stays open after its task has ended.
     async fn start(live: &Live, key: &str, header: Option<&str>) -> Self {
+        Self::with(live, &[("video_key", key), ("keep_open", "true")], header).await
+    }
+
+    async fn with(live: &Live, query: &[(&str, &str)], header: Option<&str>) -> Self {
         let stream = TcpStream::connect(live.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let target = format!("/api/v1/task/events?{}", urlencoded(&[("video_key", key)]));
+        let target = format!("/api/v1/task/events?{}", urlencoded(query));
         let mut request = request("GET", &target).header("host", "x").header("token", TOKEN);
         if let Some(id) = header {
             request = request.header("last-event-id", id);
@@ -131,6 +136,24 @@ async fn a_task_can_be_followed_and_taken_up_again() {
         live.send(request.body(Bytes::new()).unwrap()).await.refusal(status);
     }
     live.get("/api/v1/task/events?video_key=none&last_event_id=-1").await.refusal(400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_ends_with_its_task() {
+    let live = Live::start().await;
+    let key = "ended.mkv";
+    live.completed(key, 1).await;
+    let mut followed = Followed::with(&live, &[("video_key", key)], None).await;
+    let (mut last, mut states) = (0, Vec::new());
+    while let Some((id, name, data)) = followed.next().await {
+        last = id.unwrap_or(last);
+        states.extend((name == "progress").then(|| data["status"].clone()));
+    }
+    assert_eq!(states.last(), Some(&json!("completed")));
+    // A browser that comes back is told not to.
+    let query = urlencoded(&[("video_key", key), ("last_event_id", &last.to_string())]);
+    let again = live.get(&format!("/api/v1/task/events?{query}")).await;
+    assert_eq!(again.status, 204);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -221,7 +221,9 @@ async fn a_client_that_has_the_list_is_told_when_it_is_another() {
     live.ledger.give_back(lease.token).await.unwrap();
     live.ledger.lease_next("test").await.unwrap().unwrap();
     is_new("a lease that was given back", false).await;
-    live.post("retry/encode", &[("video_key", "b.mkv"), ("index", "1"), ("encode_param", "-c:v ffv1")]).await.ok();
+    live.post("retry/encode", &[("video_key", "b.mkv"), ("index", "1"), ("encode_param", "-c:v libx264 -crf 30")])
+        .await
+        .ok();
     is_new("a retry that changes a clip alone", false).await;
     live.post("cancel", &[("video_key", "b.mkv")]).await.ok();
     is_new("cancel", true).await;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::start_of;
 use crate::error::{Error, Result};
+use crate::locks;
 use crate::picture::Color;
 use crate::timing::{Claims, Timing};
 use crate::units::{FrameRange, Rational};
@@ -136,7 +137,7 @@ impl Workspace {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(error)),
             };
-            match lock.try_lock() {
+            match locks::try_lock(&lock) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(Error::Busy { output: output.to_owned(), folder }),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),

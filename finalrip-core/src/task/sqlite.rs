@@ -36,6 +36,7 @@ use super::records::{
     TaskProgress, TaskRecord, WorkId, WorkProgress,
 };
 use super::state::TaskState;
+use crate::locks;
 
 /// Threads that read. More would only take turns on a small machine.
 const READERS: usize = 2;
@@ -210,7 +211,7 @@ fn lock(path: &Path) -> LedgerResult<File> {
     let name = PathBuf::from(name);
     let failed = |error: io::Error| LedgerError::Storage { path: name.clone(), reason: error.to_string() };
     let lock = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
-    match lock.try_lock() {
+    match locks::try_lock(&lock) {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
