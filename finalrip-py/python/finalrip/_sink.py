@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ._errors import OutputError, make
 from ._settings import path
@@ -26,7 +26,8 @@ class Writer(Protocol):
         """Take them all, or return how many were taken."""
 
 
-type Output = str | os.PathLike[str] | Writer
+# Not a `type`: mypy's stubtest takes no union behind one.
+Output: TypeAlias = str | os.PathLike[str] | Writer
 
 # How much is handed on at once.
 _PART = 1 << 16
