@@ -98,7 +98,7 @@ pub enum TaskError {
     Full {
         /// Bytes that are free.
         free: u64,
-        /// Bytes without which nothing is begun.
+        /// Bytes without which the service is not ready.
         least: u64,
     },
 

@@ -13,7 +13,6 @@ use super::Inner;
 use super::copies::Copies;
 use super::error::TaskError;
 use super::sources::Place;
-use super::space;
 use super::version::SourceVersion;
 use crate::error::chain;
 use crate::store::{ObjectKey, VideoKey};
@@ -166,7 +165,6 @@ impl Worker {
     async fn make(&mut self, lease: &Lease, progress: &watch::Sender<WorkProgress>) -> Result<Made, Stopped> {
         let video = VideoKey::new(lease.key.as_str()).map_err(|error| failed(&TaskError::from(error)))?;
         let service = Arc::clone(&self.service);
-        space::wait(&service.options.data, service.options.store_patience).await.map_err(|error| failed(&error))?;
         let place = service.wait_for_store(|| service.place(&video)).await.map_err(|error| failed(&error))?;
         match &lease.work {
             Work::Index => {
